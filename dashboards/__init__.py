@@ -1,0 +1,1 @@
+"""Panels, defined once."""

@@ -1,0 +1,1 @@
+"""What Spendstream runs on: migrations, topics, and the embedded broker and database."""

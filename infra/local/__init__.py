@@ -1,0 +1,1 @@
+"""The embedded stack: broker, ClickHouse endpoint and the supervisor that runs them all."""

@@ -1,0 +1,1 @@
+"""Where events come from besides the gateway: load generator, replay, recorder, trace importers."""

@@ -1,0 +1,147 @@
+"""Configuration: read once, at the edge, from a TOML file and the environment into one frozen value.
+
+Every field has the same name everywhere: `gateway_port` here, `gateway_port = 8080` in the file,
+`SPENDSTREAM_GATEWAY_PORT=8080` in the environment. The environment beats the file; all mistakes are reported
+together. A secret never shows in a repr, a log or an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+from spendstream.errors import ConfigError
+
+__all__ = ["ApiKey", "Config", "Secret", "load"]
+
+ENV_PREFIX = "SPENDSTREAM_"
+FILE_VARIABLE = "SPENDSTREAM_CONFIG"
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class Secret(str):
+    """A string that must not be shown."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+
+class ApiKey(Struct, frozen=True, kw_only=True):
+    """A gateway key, known by the SHA-256 of its secret, and whose spend its calls are."""
+
+    id: str
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    team: str
+    org: str = ""
+    project: str = ""
+    environment: str = ""
+    service: str = ""
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """Every setting, with its default. Empty `kafka` and `clickhouse` mean the embedded ones."""
+
+    kafka: str = ""
+    """Kafka's bootstrap servers, such as "broker-1:9092,broker-2:9092"."""
+    clickhouse: Secret = Secret()
+    """ClickHouse's HTTP address, such as "http://user:password@host:8123"."""
+    data_dir: Path = Path("~/.local/share/spendstream")
+    """Where the embedded parts and the spools keep their files."""
+    gateway_host: str = "127.0.0.1"
+    gateway_port: Port = 8080
+    api_keys: tuple[ApiKey, ...] = ()
+    """Who may call the gateway. With none, it serves loopback only and believes the caller's headers."""
+    price_file: Path | None = None
+    """A TOML file of your own prices, which beat the shipped ones."""
+    worker_metrics_port: Port = 0
+    sink_metrics_port: Port = 0
+    raw_retention_days: Positive = 90
+    window_retention_days: Positive = 400
+    duplicate_horizon_s: Positive = 600
+    """Ids of events younger than this are held in memory; older ones are looked up in ClickHouse."""
+    spool_max_bytes: Positive = 1 << 30
+    """What the gateway may owe to Kafka before it answers 503."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def load(env: Mapping[str, str], path: Path | None = None) -> Config:
+    """Return the configuration from `env` and the TOML file at `path` (or the one that `env` names).
+
+    Raises ConfigError with one line for each unknown name or wrong value.
+    """
+    if path is None and FILE_VARIABLE in env:
+        path = Path(env[FILE_VARIABLE])
+    types = get_type_hints(Config, include_extras=True)
+    given = _from_file(path) | _from_env(env)
+    mistakes, values = [], {}
+    for name, (raw, where) in given.items():
+        if name not in types:
+            mistakes.append(f"{where}: no such setting{_did_you_mean(name, types)}")
+            continue
+        try:
+            values[name] = _convert(raw, types[name])
+        except (msgspec.ValidationError, ValueError) as error:
+            mistakes.append(f"{where}: {_reason(error)}")
+    mistakes += _check_together(values)
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    config = Config(**values)
+    return msgspec.structs.replace(config, data_dir=config.data_dir.expanduser())
+
+
+def _from_file(path: Path | None) -> dict[str, tuple[Any, str]]:
+    if path is None:
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the configuration file: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    return {name: (value, f"{path}: {name}") for name, value in table.items()}
+
+
+def _from_env(env: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    names = (key for key in env if key.startswith(ENV_PREFIX) and key != FILE_VARIABLE)
+    return {key.removeprefix(ENV_PREFIX).lower(): (env[key], key) for key in names}
+
+
+def _convert(raw: Any, kind: Any) -> Any:
+    def hook(target: type, value: Any) -> Any:
+        return target(value)
+
+    return msgspec.convert(raw, kind, strict=False, dec_hook=hook)
+
+
+def _check_together(values: Mapping[str, Any]) -> list[str]:
+    mistakes = []
+    address = urlsplit(values.get("clickhouse", ""))
+    if values.get("clickhouse") and (address.scheme not in ("http", "https") or not address.hostname):
+        mistakes.append("clickhouse: expected an address like http://host:8123")
+    host = values.get("gateway_host", "127.0.0.1")
+    if host not in ("127.0.0.1", "::1", "localhost") and not values.get("api_keys"):
+        mistakes.append(
+            f"gateway_host: {host} can be reached from other machines, and there are no api_keys: add some"
+        )
+    return mistakes
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    return text[:1].lower() + text[1:]
+
+
+def _did_you_mean(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

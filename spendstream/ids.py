@@ -1,0 +1,34 @@
+"""Event ids: UUIDs that sort by event time (RFC 9562, version 7), fresh or derived.
+
+Live events get a random tail. Rows of a recording get a tail derived from the recording and the row, so that
+importing the same rows again makes the same ids, and the duplicates are dropped downstream.
+"""
+
+from __future__ import annotations
+
+import secrets
+from hashlib import blake2b
+from uuid import UUID
+
+__all__ = ["derived_id", "new_id"]
+
+_VERSION_7 = 0x7 << 76
+_VARIANT = 0b10 << 62
+_TAIL_BITS = 74
+
+
+def new_id(event_time: int) -> UUID:
+    """Return a fresh id for an event at `event_time` (microseconds since 1970 UTC)."""
+    return _at(event_time, secrets.randbits(_TAIL_BITS))
+
+
+def derived_id(event_time: int, recording: bytes, row: int) -> UUID:
+    """Return the id of row number `row` of a recording that is named by its digest."""
+    digest = blake2b(row.to_bytes(8, "big"), key=recording[:64], digest_size=10).digest()
+    return _at(event_time, int.from_bytes(digest, "big") >> (80 - _TAIL_BITS))
+
+
+def _at(event_time: int, tail: int) -> UUID:
+    millis = max(event_time, 0) // 1000 & 0xFFFF_FFFF_FFFF
+    high, low = tail >> 62, tail & ((1 << 62) - 1)
+    return UUID(int=millis << 80 | _VERSION_7 | high << 64 | _VARIANT | low)

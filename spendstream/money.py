@@ -1,0 +1,70 @@
+"""Exact money: integer picodollars (10^-12 US dollars), never a float.
+
+One picodollar is fine enough for a millionth of the cheapest token price on the market, and a Python int
+never overflows, so sums are the same in any order. ClickHouse holds the same number as Decimal(38, 12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation, localcontext
+from fractions import Fraction
+
+__all__ = ["PICO", "dollars", "format_usd", "parse_usd", "round_half_even", "split"]
+
+PICO = 10**12
+"""Picodollars in a dollar."""
+
+_DIGITS = 60  # more than any Decimal(38, 12) needs, so that no context rounds behind our back
+
+
+def parse_usd(text: str | int | Decimal) -> int:
+    """Return dollars, written as "0.03", 3 or Decimal("0.03"), as picodollars.
+
+    Raises ValueError for what is no number, not finite, or finer than a picodollar.
+    """
+    with localcontext(prec=_DIGITS):
+        try:
+            pico = Decimal(text) * PICO
+        except InvalidOperation as error:
+            raise ValueError(f"{text!r} is no amount of dollars: write it like 0.03") from error
+        if not pico.is_finite() or pico != pico.to_integral_value():
+            raise ValueError(f"{text!r} dollars is not a whole number of picodollars (at most 12 decimals)")
+        return int(pico)
+
+
+def dollars(pico: int) -> Decimal:
+    """Return picodollars as an exact Decimal of dollars with twelve decimals."""
+    with localcontext(prec=_DIGITS):
+        return Decimal(pico).scaleb(-12)
+
+
+def format_usd(pico: int, *, decimals: int = 2) -> str:
+    """Return picodollars for people to read, such as $1,234.50; rounds half to even."""
+    with localcontext(prec=_DIGITS):
+        amount = round(Decimal(pico).scaleb(-12), decimals)
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.{decimals}f}"
+
+
+def round_half_even(amount: Fraction) -> int:
+    """Return the whole picodollars nearest to an exact fraction of them; ties go to the even one."""
+    return round(amount)
+
+
+def split(total: int, weights: Sequence[int]) -> list[int]:
+    """Split `total` picodollars by `weights` so that the parts add up to it exactly.
+
+    Largest remainder: each part is rounded down, and what is left goes, one picodollar each, to the parts
+    that lost most; ties go to the earlier part. With all weights zero the split is even.
+
+    Raises ValueError for no weights or a negative one.
+    """
+    if not weights or min(weights) < 0:
+        raise ValueError(f"weights must be non-negative and at least one, found {list(weights)!r}")
+    if sum(weights) == 0:
+        weights = [1] * len(weights)
+    whole = sum(weights)
+    parts, remainders = map(list, zip(*(divmod(total * weight, whole) for weight in weights), strict=True))
+    for index in sorted(range(len(parts)), key=lambda i: -remainders[i])[: total - sum(parts)]:
+        parts[index] += 1
+    return parts

@@ -1,0 +1,53 @@
+"""The Kafka topics, declared once: what each holds, how it is keyed, how long it is kept.
+
+A partition count is final: changing it moves keys between partitions, and state belongs to a partition.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from spendstream.codec import MAX_EVENT_BYTES
+
+__all__ = ["ALL_TOPICS", "DEAD_LETTERS", "USAGE_PODS", "USAGE_TOKENS", "Topic"]
+
+_DAY_MS = 24 * 3600 * 1000
+_MAX_RECORD_BYTES = 8 * MAX_EVENT_BYTES  # so that an oversized event arrives, and becomes a dead letter
+_HEADROOM = 1 << 16  # a dead letter carries its reason and place in headers
+
+
+class Topic(Struct, frozen=True, kw_only=True):
+    """One topic. `keyed_by` names the event fields that decide the partition."""
+
+    name: str
+    holds: str
+    keyed_by: str
+    partitions: int = 8
+    retention_ms: int = 7 * _DAY_MS
+    cleanup: Literal["delete", "compact"] = "delete"
+    max_record_bytes: int = _MAX_RECORD_BYTES
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The topic's Kafka configuration."""
+        return {
+            "cleanup.policy": self.cleanup,
+            "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(self.max_record_bytes),
+        }
+
+
+USAGE_TOKENS = Topic(name="usage.tokens", holds="TokenUsage: one per call of a model", keyed_by="team")
+USAGE_PODS = Topic(name="usage.pods", holds="PodUsage: one per container and interval", keyed_by="cluster")
+DEAD_LETTERS = Topic(
+    name="deadletter",
+    holds="Records that are no valid event: original bytes, with reason and place in the headers",
+    keyed_by="source topic",
+    partitions=1,
+    retention_ms=30 * _DAY_MS,
+    max_record_bytes=_MAX_RECORD_BYTES + _HEADROOM,
+)
+
+ALL_TOPICS = (USAGE_TOKENS, USAGE_PODS, DEAD_LETTERS)

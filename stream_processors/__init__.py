@@ -1,0 +1,1 @@
+"""The Faust application: blocks of events in, exact windows out."""
