@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from spendstream.codec import MAX_EVENT_BYTES
 
-__all__ = ["ALL_TOPICS", "DEAD_LETTERS", "USAGE_PODS", "USAGE_TOKENS", "Topic"]
+__all__ = ["ALL_TOPICS", "DEAD_LETTERS", "USAGE_PODS", "USAGE_TOKENS", "WORKER_GROUP", "Topic"]
 
 _DAY_MS = 24 * 3600 * 1000
 _MAX_RECORD_BYTES = 8 * MAX_EVENT_BYTES  # so that an oversized event arrives, and becomes a dead letter
@@ -51,3 +51,6 @@ DEAD_LETTERS = Topic(
 )
 
 ALL_TOPICS = (USAGE_TOKENS, USAGE_PODS, DEAD_LETTERS)
+
+WORKER_GROUP = "spendstream-worker"
+"""The consumer group of the stream processors; what it has committed has landed in ClickHouse."""

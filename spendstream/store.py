@@ -1,0 +1,74 @@
+"""What the stream processors need of a database: to remember events and windows, and to be asked about them.
+
+The sinks implement it on ClickHouse, `spendstream.testing` in memory; one contract suite runs on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+from spendstream.ledger import WindowState
+from spendstream.windows import Entry, Usage, WindowKey
+
+__all__ = ["Kind", "Recovery", "Refusal", "Source", "UsageStore"]
+
+Kind = Literal["tokens", "pods"]
+
+
+class Source(NamedTuple):
+    """One partition of one incarnation of a topic: offsets mean something only within it."""
+
+    kind: Kind
+    topic: str
+    partition: int
+    incarnation: str
+
+    @property
+    def name(self) -> str:
+        """The name under which rows remember their source."""
+        return f"{self.topic}/{self.partition}@{self.incarnation}"
+
+
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """What a source left behind.
+
+    `first_offsets` has (id, event time, first offset) of all stored events at or after `floor`, with
+    `ledger.ELSEWHERE` as the offset of those that came from another source. `newest_stored` is the start of
+    the source's newest stored window, by window size.
+    """
+
+    floor: int = 0
+    first_offsets: Sequence[tuple[int, int, int]] = ()
+    newest_stored: Mapping[int, int] = {}
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """An entry that the database cannot store, whenever it comes, and why."""
+
+    offset: int
+    reason: str
+
+
+class UsageStore(Protocol):
+    """Remembers events (the first delivery of an id wins) and windows (the highest version wins).
+
+    Every method raises StoreUnavailable when it may work later; nothing is lost or half counted then.
+    """
+
+    async def recover(self, source: Source, horizon: int) -> Recovery:
+        """Return what `source` left, with ids of `horizon` microseconds before the newest stored event."""
+
+    async def first_offsets(self, source: Source, events: Sequence[Usage]) -> Mapping[int, int]:
+        """Return the first offset of those `events` that are stored, by id; ELSEWHERE for other sources'."""
+
+    async def windows(self, source: Source, keys: Sequence[WindowKey]) -> Sequence[WindowState]:
+        """Return the newest state of those windows of `source` that are stored."""
+
+    async def land_events(self, source: Source, entries: Sequence[Entry]) -> Sequence[Refusal]:
+        """Store `entries`; all but the refused ones can be queried on return."""
+
+    async def land_windows(self, source: Source, states: Sequence[WindowState]) -> None:
+        """Store window states; they can be queried on return."""

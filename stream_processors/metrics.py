@@ -1,0 +1,64 @@
+"""What a worker says of itself to Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from spendstream.ledger import Admission
+
+__all__ = ["WorkerMetrics"]
+
+
+class WorkerMetrics:
+    """Counters of one worker, by topic."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._received = Counter(
+            "spendstream_worker_received_total", "Records read from Kafka", ["topic"], registry=registry
+        )
+        self._sent = Counter(
+            "spendstream_worker_sent_total", "Events landed in ClickHouse", ["topic"], registry=registry
+        )
+        self._discarded = Counter(
+            "spendstream_worker_discarded_total",
+            "Records that were not landed: duplicates, and dead letters by the stage that refused them",
+            ["topic", "reason"],
+            registry=registry,
+        )
+        self._errors = Counter(
+            "spendstream_worker_errors_total",
+            "Calls of a dependency that failed and are tried again",
+            ["topic", "stage"],
+            registry=registry,
+        )
+        self._lag = Gauge(
+            "spendstream_worker_lag",
+            "Records in Kafka that have not landed yet",
+            ["topic", "partition"],
+            registry=registry,
+        )
+
+    def landed(self, topic: str, records: Sequence[Any], admission: Admission) -> None:
+        """Count one block."""
+        self._received.labels(topic).inc(len(records))
+        self._sent.labels(topic).inc(len(admission.fresh))
+        self._discarded.labels(topic, "duplicate").inc(admission.duplicates)
+
+    def buried(self, topic: str, stage: str, letters: int) -> None:
+        """Count dead letters."""
+        self._discarded.labels(topic, stage).inc(letters)
+
+    def waited(self, topic: str) -> None:
+        """Count a call that has to be tried again."""
+        self._errors.labels(topic, "land").inc()
+
+    def lag(self, topic: str, partition: int, records: int) -> None:
+        """Say how far a partition is behind."""
+        self._lag.labels(topic, str(partition)).set(records)
+
+    def revoked(self, topic: str, partition: int) -> None:
+        """Forget a partition that another worker has now."""
+        self._lag.remove(topic, str(partition))

@@ -1,0 +1,157 @@
+"""One source's blocks, from bytes to landed rows: decode, admit, land, count, land, and nothing skipped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+import structlog
+
+from spendstream.codec import EventCodec
+from spendstream.deadletters import DeadLetter, DeadLetterOffice, Stage
+from spendstream.errors import TransientError
+from spendstream.ledger import Admission, Block, Ledger, Tally
+from spendstream.store import Source, UsageStore
+from spendstream.windows import Entry
+from stream_processors.metrics import WorkerMetrics
+
+__all__ = ["Record", "RecordBlock", "SourceProcessor"]
+
+_log = structlog.get_logger(__name__)
+
+_MAX_AHEAD = 3_600_000_000  # an event more than an hour ahead of the broker's clock has a wrong clock
+
+T = TypeVar("T")
+
+
+class Record(Protocol):
+    """What is read of a Kafka record; `timestamp` is in milliseconds."""
+
+    @property
+    def offset(self) -> int: ...  # noqa: D102
+    @property
+    def timestamp(self) -> int: ...  # noqa: D102
+    @property
+    def key(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def value(self) -> bytes | None: ...  # noqa: D102
+
+
+class RecordBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """All records of one partition from offset `first` to `last`; offsets between may hold no record."""
+
+    first: int
+    last: int
+    records: Sequence[Any]  # of Record, which msgspec cannot know
+
+
+class SourceProcessor:
+    """Processes the blocks of one source, in order."""
+
+    def __init__(
+        self,
+        source: Source,
+        codec: EventCodec[Any],
+        store: UsageStore,
+        office: DeadLetterOffice,
+        metrics: WorkerMetrics,
+        *,
+        horizon: int,
+    ) -> None:
+        self._source = source
+        self._codec = codec
+        self._store = store
+        self._office = office
+        self._metrics = metrics
+        self._horizon = horizon
+        self._ledger = Ledger(horizon=horizon)
+        self._next: int | None = None
+
+    async def recover(self) -> None:
+        """Load what an earlier life of this source has landed."""
+        left = await self._patiently(lambda: self._store.recover(self._source, self._horizon))
+        self._ledger.restore(left.first_offsets, left.floor, left.newest_stored)
+        _log.info("source recovered", source=self._source.name, ids=len(left.first_offsets))
+
+    async def process(self, block: RecordBlock) -> None:
+        """Land a block: on return its offsets may be committed.
+
+        Raises RuntimeError for a block that does not follow the one before, since versions of windows say
+        that all earlier offsets were counted: the process must end then, and read again from its commit.
+        """
+        if self._next is not None and block.first > self._next:
+            raise RuntimeError(f"{self._source.name}: block at {block.first} after {self._next} is a gap")
+        admission = await self._land_events(block)
+        await self._land_windows(admission)
+        self._next = block.last + 1
+        self._metrics.landed(self._source.topic, block.records, admission)
+
+    async def _land_events(self, block: RecordBlock) -> Admission:
+        decoded = await self._decode(block)
+        unknown = self._ledger.unknown_ids(decoded)
+        known = (
+            await self._patiently(lambda: self._store.first_offsets(self._source, unknown)) if unknown else {}
+        )
+        admission = self._ledger.admit(decoded, known)
+        if not admission.fresh:
+            return admission
+        refused = await self._patiently(lambda: self._store.land_events(self._source, admission.fresh))
+        reasons = {refusal.offset: refusal.reason for refusal in refused}
+        if reasons:
+            self._ledger.refuse([entry for entry in admission.fresh if entry.offset in reasons])
+            await self._bury(block, "land", reasons)
+        return admission.without(set(reasons))
+
+    async def _land_windows(self, admission: Admission) -> None:
+        tally = Tally.of(admission)
+        unknown = self._ledger.unknown_windows(tally)
+        stored = await self._patiently(lambda: self._store.windows(self._source, unknown)) if unknown else ()
+        changed = self._ledger.count(tally, stored)
+        if changed:
+            await self._patiently(lambda: self._store.land_windows(self._source, changed))
+
+    async def _decode(self, block: RecordBlock) -> Block:
+        """Return the valid events; the rest are dead letters before anything else lands."""
+        events, rejected = self._codec.decode_block([record.value for record in block.records])
+        await self._bury(block, "decode", {block.records[r.index].offset: r.reason for r in rejected})
+        entries, ahead = [], {}
+        for record, event in zip(block.records, events, strict=True):
+            if event is None:
+                continue
+            if event.event_time > record.timestamp * 1000 + _MAX_AHEAD:
+                ahead[record.offset] = "event_time is more than an hour ahead of the broker's clock"
+            else:
+                entries.append(Entry(record.offset, event, record.timestamp))
+        await self._bury(block, "validate", ahead)
+        return Block(first=block.first, last=block.last, entries=entries)
+
+    async def _bury(self, block: RecordBlock, stage: Stage, reasons: dict[int, str]) -> None:
+        letters = [
+            DeadLetter(
+                topic=self._source.topic,
+                partition=self._source.partition,
+                offset=record.offset,
+                timestamp=record.timestamp,
+                stage=stage,
+                reason=reasons[record.offset],
+                key=record.key,
+                value=record.value,
+            )
+            for record in block.records
+            if record.offset in reasons
+        ]
+        if letters:
+            await self._patiently(lambda: self._office.bury(letters))
+            self._metrics.buried(self._source.topic, stage, len(letters))
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call until it works: a dead dependency is waited for, and told; nothing is dropped."""
+        while True:
+            try:
+                return await call()
+            except TransientError as error:
+                self._metrics.waited(self._source.topic)
+                _log.warning("waiting", source=self._source.name, why=str(error), seconds=error.retry_after)
+                await asyncio.sleep(error.retry_after)
