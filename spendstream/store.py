@@ -70,5 +70,8 @@ class UsageStore(Protocol):
     async def land_events(self, source: Source, entries: Sequence[Entry]) -> Sequence[Refusal]:
         """Store `entries`; all but the refused ones can be queried on return."""
 
-    async def land_windows(self, source: Source, states: Sequence[WindowState]) -> None:
-        """Store window states; they can be queried on return."""
+    async def land_windows(self, source: Source, states: Sequence[WindowState], arrived: int) -> None:
+        """Store window states; they can be queried on return.
+
+        `arrived` is when the broker got the newest record counted, in milliseconds.
+        """

@@ -73,8 +73,9 @@ class MemoryStore:
                 self._rows[key] = (source.name, entry)
         return ()
 
-    async def land_windows(self, source: Source, states: Sequence[WindowState]) -> None:
+    async def land_windows(self, source: Source, states: Sequence[WindowState], arrived: int) -> None:
         """Store window states; the highest version wins."""
+        del arrived
         for state in states:
             self.strike("land_windows")
             place = source.name, state.key

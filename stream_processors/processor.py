@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -11,8 +10,8 @@ import structlog
 
 from spendstream.codec import EventCodec
 from spendstream.deadletters import DeadLetter, DeadLetterOffice, Stage
-from spendstream.errors import TransientError
 from spendstream.ledger import Admission, Block, Ledger, Tally
+from spendstream.patience import patiently
 from spendstream.store import Source, UsageStore
 from spendstream.windows import Entry
 from stream_processors.metrics import WorkerMetrics
@@ -48,7 +47,7 @@ class RecordBlock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceProcessor:
-    """Processes the blocks of one source, in order."""
+    """Processes the blocks of one source, in order. `next_offset` is after the last that has landed."""
 
     def __init__(
         self,
@@ -60,20 +59,21 @@ class SourceProcessor:
         *,
         horizon: int,
     ) -> None:
-        self._source = source
+        self.source = source
+        self.next_offset = 0
         self._codec = codec
         self._store = store
         self._office = office
         self._metrics = metrics
         self._horizon = horizon
         self._ledger = Ledger(horizon=horizon)
-        self._next: int | None = None
+        self._started = False
 
     async def recover(self) -> None:
         """Load what an earlier life of this source has landed."""
-        left = await self._patiently(lambda: self._store.recover(self._source, self._horizon))
+        left = await self._patiently(lambda: self._store.recover(self.source, self._horizon))
         self._ledger.restore(left.first_offsets, left.floor, left.newest_stored)
-        _log.info("source recovered", source=self._source.name, ids=len(left.first_offsets))
+        _log.info("source recovered", source=self.source.name, ids=len(left.first_offsets))
 
     async def process(self, block: RecordBlock) -> None:
         """Land a block: on return its offsets may be committed.
@@ -81,36 +81,37 @@ class SourceProcessor:
         Raises RuntimeError for a block that does not follow the one before, since versions of windows say
         that all earlier offsets were counted: the process must end then, and read again from its commit.
         """
-        if self._next is not None and block.first > self._next:
-            raise RuntimeError(f"{self._source.name}: block at {block.first} after {self._next} is a gap")
+        if self._started and block.first > self.next_offset:
+            raise RuntimeError(f"{self.source.name}: a gap from {self.next_offset} to {block.first}")
         admission = await self._land_events(block)
-        await self._land_windows(admission)
-        self._next = block.last + 1
-        self._metrics.landed(self._source.topic, block.records, admission)
+        await self._land_windows(admission, block.records[-1].timestamp)
+        self._started = True
+        self.next_offset = max(self.next_offset, block.last + 1)
+        self._metrics.landed(self.source.topic, block.records, admission)
 
     async def _land_events(self, block: RecordBlock) -> Admission:
         decoded = await self._decode(block)
         unknown = self._ledger.unknown_ids(decoded)
         known = (
-            await self._patiently(lambda: self._store.first_offsets(self._source, unknown)) if unknown else {}
+            await self._patiently(lambda: self._store.first_offsets(self.source, unknown)) if unknown else {}
         )
         admission = self._ledger.admit(decoded, known)
         if not admission.fresh:
             return admission
-        refused = await self._patiently(lambda: self._store.land_events(self._source, admission.fresh))
+        refused = await self._patiently(lambda: self._store.land_events(self.source, admission.fresh))
         reasons = {refusal.offset: refusal.reason for refusal in refused}
         if reasons:
             self._ledger.refuse([entry for entry in admission.fresh if entry.offset in reasons])
             await self._bury(block, "land", reasons)
         return admission.without(set(reasons))
 
-    async def _land_windows(self, admission: Admission) -> None:
+    async def _land_windows(self, admission: Admission, arrived: int) -> None:
         tally = Tally.of(admission)
         unknown = self._ledger.unknown_windows(tally)
-        stored = await self._patiently(lambda: self._store.windows(self._source, unknown)) if unknown else ()
+        stored = await self._patiently(lambda: self._store.windows(self.source, unknown)) if unknown else ()
         changed = self._ledger.count(tally, stored)
         if changed:
-            await self._patiently(lambda: self._store.land_windows(self._source, changed))
+            await self._patiently(lambda: self._store.land_windows(self.source, changed, arrived))
 
     async def _decode(self, block: RecordBlock) -> Block:
         """Return the valid events; the rest are dead letters before anything else lands."""
@@ -130,8 +131,8 @@ class SourceProcessor:
     async def _bury(self, block: RecordBlock, stage: Stage, reasons: dict[int, str]) -> None:
         letters = [
             DeadLetter(
-                topic=self._source.topic,
-                partition=self._source.partition,
+                topic=self.source.topic,
+                partition=self.source.partition,
                 offset=record.offset,
                 timestamp=record.timestamp,
                 stage=stage,
@@ -144,14 +145,7 @@ class SourceProcessor:
         ]
         if letters:
             await self._patiently(lambda: self._office.bury(letters))
-            self._metrics.buried(self._source.topic, stage, len(letters))
+            self._metrics.buried(self.source.topic, stage, len(letters))
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Call until it works: a dead dependency is waited for, and told; nothing is dropped."""
-        while True:
-            try:
-                return await call()
-            except TransientError as error:
-                self._metrics.waited(self._source.topic)
-                _log.warning("waiting", source=self._source.name, why=str(error), seconds=error.retry_after)
-                await asyncio.sleep(error.retry_after)
+        return await patiently(call, lambda: self._metrics.waited(self.source.topic))

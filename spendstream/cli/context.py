@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 
-from spendstream import running
+from spendstream import logs, running
 from spendstream.config import Config, Secret, load
 from spendstream.errors import ConfigError
 
-__all__ = ["clickhouse_url", "kafka_servers", "load_config"]
+__all__ = ["clickhouse_url", "kafka_servers", "load_config", "log_to_stderr"]
 
 
 def load_config() -> Config:
     """Return the configuration from the environment and the file it names."""
     return load(os.environ)
+
+
+def log_to_stderr(config: Config) -> None:
+    """Send logs to standard error, as the configuration says."""
+    logs.log_to_stderr(config.log_level)
 
 
 def kafka_servers(config: Config) -> str:

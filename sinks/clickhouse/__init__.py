@@ -1,0 +1,1 @@
+"""ClickHouse: tables, rows, and the store that the stream processors land in."""

@@ -1,0 +1,79 @@
+"""The Faust application: one agent for each usage topic, each a thin loop around the sources."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import faust
+import structlog
+from faust.types import TP, AppT
+
+from spendstream.topics import WORKER_GROUP
+from stream_processors.block_transport import BlockTransport
+from stream_processors.metrics import WorkerMetrics
+from stream_processors.sources import TOPICS, Sources
+
+__all__ = ["create_app"]
+
+_log = structlog.get_logger(__name__)
+
+_BLOCKS_AHEAD = 16  # blocks, not events, wait in an agent's queue
+_FETCH_BYTES = 2 << 20
+
+
+class _BlockSchema(faust.Schema):  # type: ignore[type-arg]  # not generic at run time
+    """Hands a block on as it is."""
+
+    def loads_key(self, app: AppT, message: Any, **_: Any) -> None:  # noqa: ARG002  # Faust's signature
+        return None
+
+    def loads_value(self, app: AppT, message: Any, **_: Any) -> Any:  # noqa: ARG002  # Faust's signature
+        return message.value
+
+
+def create_app(servers: str, sources: Sources, metrics: WorkerMetrics) -> faust.App:
+    """Return the application that reads all usage topics from Kafka at `servers`.
+
+    Concurrency stays 1: a second worker on one partition would commit past a block in flight.
+    """
+    app = faust.App(
+        WORKER_GROUP,
+        broker=";".join(f"aiokafka://{server.strip()}" for server in servers.split(",")),
+        store="memory://",
+        autodiscover=False,
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=_FETCH_BYTES,
+        stream_buffer_maxsize=_BLOCKS_AHEAD,
+        stream_wait_empty=False,
+        broker_commit_interval=0.25,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=2.0,
+        worker_redirect_stdouts=False,
+    )
+    BlockTransport.install(app)
+    for topic in TOPICS:
+        _add_agent(app, topic, sources, metrics)
+    return app
+
+
+def _add_agent(app: faust.App, topic: str, sources: Sources, metrics: WorkerMetrics) -> None:
+    async def land_blocks(stream: faust.Stream[Any]) -> None:
+        async for event in stream.noack().events():
+            message = event.message
+            try:
+                await sources.process(topic, message.partition, message.generation_id, event.value)
+            except Exception as error:  # noqa: BLE001  # the edge of the process: going on would lose the block
+                _log.exception("cannot go on", topic=topic, partition=message.partition)
+                await app.crash(error)
+                await asyncio.Event().wait()  # until the crash has stopped the worker
+            event.ack()
+            behind = app.consumer.highwater(TP(topic, message.partition)) - message.offset - 1
+            metrics.lag(topic, message.partition, max(behind, 0))
+
+    app.agent(app.topic(topic, schema=_BlockSchema()), name=f"land.{topic}", concurrency=1)(
+        land_blocks  # type: ignore[arg-type]  # noack() is missing from the type that agents are declared with
+    )

@@ -1,0 +1,72 @@
+"""The sources that a worker owns: one processor for each assigned partition of a topic's incarnation."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from spendstream.codec import PODS, TOKENS, EventCodec
+from spendstream.deadletters import DeadLetterOffice
+from spendstream.patience import patiently
+from spendstream.store import Kind, Source, UsageStore
+from spendstream.topics import USAGE_PODS, USAGE_TOKENS
+from stream_processors.metrics import WorkerMetrics
+from stream_processors.processor import RecordBlock, SourceProcessor
+
+__all__ = ["TOPICS", "Sources"]
+
+TOPICS: dict[str, tuple[Kind, EventCodec[Any]]] = {
+    USAGE_TOKENS.name: ("tokens", TOKENS),
+    USAGE_PODS.name: ("pods", PODS),
+}
+"""What the worker reads: the kind of usage on a topic, and its codec."""
+
+
+class Sources:
+    """Makes a processor when a partition's first block comes, and forgets it when the assignment changes."""
+
+    def __init__(
+        self,
+        store: UsageStore,
+        office: DeadLetterOffice,
+        metrics: WorkerMetrics,
+        incarnation: Callable[[str], Awaitable[str]],
+        *,
+        horizon: int,
+    ) -> None:
+        self._store = store
+        self._office = office
+        self._metrics = metrics
+        self._incarnation = incarnation
+        self._horizon = horizon
+        self._generation = -1
+        self._processors: dict[tuple[str, int], SourceProcessor] = {}
+
+    async def process(self, topic: str, partition: int, generation: int, block: RecordBlock) -> None:
+        """Land a block that was delivered under a `generation` of the consumer group."""
+        if generation != self._generation:
+            self._processors.clear()
+            self._generation = generation
+        processor = self._processors.get((topic, partition))
+        if processor is None or await self._began_again(processor, block):
+            processor = await self._recovered(topic, partition)
+            self._processors[topic, partition] = processor
+        await processor.process(block)
+
+    async def _began_again(self, processor: SourceProcessor, block: RecordBlock) -> bool:
+        """Tell whether offsets went back because the topic was deleted and created anew."""
+        if block.first >= processor.next_offset:
+            return False
+        return await self._current(processor.source.topic) != processor.source.incarnation
+
+    async def _recovered(self, topic: str, partition: int) -> SourceProcessor:
+        kind, codec = TOPICS[topic]
+        source = Source(kind, topic, partition, await self._current(topic))
+        processor = SourceProcessor(
+            source, codec, self._store, self._office, self._metrics, horizon=self._horizon
+        )
+        await processor.recover()
+        return processor
+
+    async def _current(self, topic: str) -> str:
+        return await patiently(lambda: self._incarnation(topic), lambda: self._metrics.waited(topic))
