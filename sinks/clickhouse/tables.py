@@ -14,6 +14,7 @@ from spendstream.config import Secret
 __all__ = ["Tables"]
 
 _INSERT_SETTINGS = {"max_partitions_per_insert_block": 0}  # a replay may span more days than the default 100
+_MAX_QUERY_BYTES = 64 << 20  # a question names the ids of a whole block
 
 
 class Tables:
@@ -33,7 +34,9 @@ class Tables:
         """Return the rows of a query."""
         with landing_errors("query"):
             client = await self._connected()
-            answer = await client.query(sql, parameters=dict(parameters or {}))
+            answer = await client.query(
+                sql, parameters=dict(parameters or {}), settings={"max_query_size": _MAX_QUERY_BYTES}
+            )
             return answer.result_rows
 
     async def close(self) -> None:

@@ -1,0 +1,95 @@
+"""The gateway as an ASGI application: the hot route beside a few plain ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from gateway.callers import Callers
+from gateway.chat import ChatCompletions
+from gateway.meter import Meter, Publisher
+from gateway.metrics import GatewayMetrics
+from gateway.provider import Provider
+from gateway.refusal import Refusal
+from spendstream.config import Config
+from spendstream.pricing import PriceBook
+
+__all__ = ["create_app"]
+
+
+def create_app(
+    config: Config,
+    provider: Provider,
+    publisher: Publisher,
+    prices: PriceBook,
+    clock: Callable[[], int],
+    *,
+    registry: CollectorRegistry | None = None,
+    instance: str = "local",
+) -> FastAPI:
+    """Return the application. `clock` gives microseconds since 1970 UTC; events come from `instance`."""
+    registry = registry or CollectorRegistry()
+    metrics = GatewayMetrics(registry)
+    callers = Callers(config.api_keys)
+    meter = Meter(
+        publisher=publisher,
+        prices=prices,
+        clock=clock,
+        metrics=metrics,
+        provider=provider.name,
+        source=f"gateway/{instance}",
+    )
+    app = FastAPI(title="Spendstream gateway", openapi_url=None)
+    chat = ChatCompletions(callers=callers, provider=provider, meter=meter, metrics=metrics, clock=clock)
+    app.router.routes.append(Route("/v1/chat/completions", chat, methods=["POST"]))
+    _add_models(app, callers, provider, created=clock() // 10**6)
+    _add_probes(app, meter, registry)
+    app.add_exception_handler(Refusal, _answer_refusal)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    return app
+
+
+def _add_models(app: FastAPI, callers: Callers, provider: Provider, *, created: int) -> None:
+    @app.get("/v1/models")
+    def models(request: Request) -> dict[str, Any]:
+        callers.identify(dict(request.headers.raw))
+        found = [
+            {"id": model, "object": "model", "created": created, "owned_by": provider.name}
+            for model in provider.models
+        ]
+        return {"object": "list", "data": found}
+
+
+def _add_probes(app: FastAPI, meter: Meter, registry: CollectorRegistry) -> None:
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/ready")
+    async def ready() -> JSONResponse:
+        if meter.has_room:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "not ready", "reason": "no room for events of new calls"}, 503)
+
+    @app.get("/metrics")
+    def metrics() -> PlainTextResponse:
+        return PlainTextResponse(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _answer_refusal(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)  # noqa: S101 - what it is registered for
+    return Response(error.encoded, error.status, error.headers, media_type="application/json")
+
+
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    """Answer an unknown path or method in the same shape as everything else."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
+    message = f"{request.method} {request.url.path}: {error.detail}"
+    refusal = Refusal(error.status_code, message, reason="http")
+    return Response(refusal.encoded, error.status_code, error.headers, media_type="application/json")

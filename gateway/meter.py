@@ -1,0 +1,144 @@
+"""The meter: turns every finished call into exactly one event, priced, and journals it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+from msgspec.structs import asdict
+
+from gateway.exchange import Exchange
+from gateway.metrics import GatewayMetrics
+from gateway.provider import Usage
+from gateway.refusal import Refusal
+from spendstream.codec import TOKENS
+from spendstream.errors import TransientError
+from spendstream.events import TokenUsage
+from spendstream.ids import new_id
+from spendstream.pricing import PriceBook
+from spendstream.topics import USAGE_TOKENS
+
+__all__ = ["EVENT_ROOM", "Meter", "Publisher"]
+
+EVENT_ROOM = 32 * 1024
+"""Bytes kept free for the event of each call under way; more than an event with the longest names takes."""
+_RETRY_S = 1.0
+
+_log = structlog.get_logger()
+
+
+class Publisher(Protocol):
+    """Takes events on their way to Kafka."""
+
+    @property
+    def free_bytes(self) -> int:
+        """How much more it can take at least."""
+
+    def emit(self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+        """Take one event for good. Raises TransientError when it cannot."""
+
+
+class Meter:
+    """Admits calls while their events are sure to have room, and settles each of them once."""
+
+    def __init__(
+        self,
+        *,
+        publisher: Publisher,
+        prices: PriceBook,
+        clock: Callable[[], int],
+        metrics: GatewayMetrics,
+        provider: str,
+        source: str,
+    ) -> None:
+        self._publisher = publisher
+        self._prices = prices
+        self._clock = clock
+        self._metrics = metrics
+        self._provider = provider
+        self._source = source
+        self._open = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more call could be admitted now."""
+        return self._publisher.free_bytes >= (self._open + 1) * EVENT_ROOM
+
+    def admit(self) -> None:
+        """Reserve room for one call's event; `settle` gives it back. Raises Refusal when there is none."""
+        if not self.has_room:
+            raise _no_room()
+        self._open += 1
+        self._metrics.active.inc()
+
+    def settle(self, exchange: Exchange) -> None:
+        """Journal the call's event, and keep it in the exchange.
+
+        If that fails, in spite of the room reserved (a broken disk), the event goes to the log and the client
+        gets an error in the place of the reply's end.
+        """
+        self._open -= 1
+        self._metrics.active.dec()
+        event = self._event(exchange)
+        value = TOKENS.encode(event)
+        try:
+            self._publisher.emit(USAGE_TOKENS.name, event.team.encode(), value, TOKENS.headers(event))
+        except TransientError as error:
+            self._metrics.failed("journal")
+            _log.error("event not journalled", reason=str(error), record=value.decode())
+            exchange.refusal = _no_room(error)
+            return
+        exchange.event = event
+        self._metrics.settled(event)
+
+    def _event(self, exchange: Exchange) -> TokenUsage:
+        """Return the event. Its time is the call's end: then all of its cost has come about."""
+        now = self._clock()
+        usage, usage_source = exchange.used()
+        cost = self._cost(exchange.call.model, usage, now)
+        first = exchange.first_text
+        return TokenUsage(
+            id=new_id(now),
+            event_time=now,
+            source=self._source,
+            **asdict(exchange.caller),
+            **asdict(usage),
+            provider=self._provider,
+            model=exchange.call.model,
+            request_model=exchange.call.model,
+            list_cost=cost,
+            cost=cost,
+            duration=_micros(exchange.ended - exchange.arrived),
+            time_to_first_token=None if first is None else _micros(first - exchange.arrived),
+            status=exchange.status,
+            error_type=exchange.error_type,
+            usage_source=usage_source,
+        )
+
+    def _cost(self, model: str, usage: Usage, at: int) -> int | None:
+        """Return the cost in picodollars: nothing for no tokens, None for tokens without a price."""
+        if not usage.input_tokens and not usage.output_tokens:
+            return 0
+        rates = self._prices.find(self._provider, model, at)
+        if rates is None:
+            self._metrics.unpriced(model)
+            return None
+        return rates.cost(
+            usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens
+        )
+
+
+def _no_room(error: TransientError | None = None) -> Refusal:
+    return Refusal(
+        503,
+        "the gateway cannot keep the record of another call just now: try again",
+        reason="no_room",
+        kind="server_error",
+        code="service_unavailable",
+        retry_after=error.retry_after if error else _RETRY_S,
+    )
+
+
+def _micros(seconds: float) -> int:
+    return max(0, round(seconds * 1e6))

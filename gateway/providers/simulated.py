@@ -1,0 +1,128 @@
+"""A provider that runs no model: made-up answers, at the pace and with the failures of a profile.
+
+The same seed and the same messages give the same answer, streamed or not. Tokens are counted for real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from hashlib import blake2b
+from random import Random
+
+import msgspec
+from msgspec import Struct
+
+from gateway.provider import ChatCall, Piece, ProviderError, Usage
+from spendstream.pricing.simulation import SIMULATED
+from spendstream.tokens import count_chat, count_text
+
+__all__ = ["PROFILES", "Profile", "SimulatedProvider"]
+
+# fmt: off
+_WORDS = (
+    "the", "a", "of", "to", "and", "in", "is", "for", "on", "with", "that", "this", "it", "as", "are",
+    "by", "from", "at", "or", "an", "be", "not", "all", "one", "more", "new", "time", "use", "work",
+    "data", "cost", "team", "model", "value", "when", "which", "only", "first", "last", "most", "other",
+    "each", "both", "same", "after", "before", "over", "under", "high", "low", "part", "place", "point",
+    "line", "number", "system", "state", "level", "order", "rate", "change", "result", "case", "plan",
+)
+# fmt: on
+"""Each is one token in both encodings, with a blank before it or without."""
+_IN_A_THREAD = 50_000
+"""Characters of prompt from which counting (10 ms) would keep other requests waiting."""
+_ERRORS = (
+    (429, "rate_limit_exceeded", "the simulated provider is busy"),
+    (500, "server_error", "the simulated provider failed"),
+    (503, "overloaded", "the simulated provider is overloaded"),
+)
+_RETRY_AFTER_S = 1.0
+
+
+class Profile(Struct, frozen=True, kw_only=True):
+    """How a model behaves: times in seconds, rate in tokens a second, errors as a share of calls."""
+
+    time_to_first_token: float
+    tokens_per_second: float
+    mean_output_tokens: int
+    error_rate: float = 0.0
+
+
+PROFILES: Mapping[str, Profile] = {
+    "gpt-4": Profile(time_to_first_token=0.6, tokens_per_second=35, mean_output_tokens=220, error_rate=0.01),
+    "gpt-3.5-turbo": Profile(
+        time_to_first_token=0.25, tokens_per_second=90, mean_output_tokens=160, error_rate=0.005
+    ),
+    "claude-haiku": Profile(
+        time_to_first_token=0.35, tokens_per_second=110, mean_output_tokens=180, error_rate=0.005
+    ),
+}
+"""The defaults: a large, slow model and two small, fast ones."""
+
+
+class SimulatedProvider:
+    """Imitates the models in `profiles`, `speed` times as fast; infinitely fast does not wait at all."""
+
+    def __init__(
+        self, profiles: Mapping[str, Profile] = PROFILES, *, seed: int = 0, speed: float = 1.0
+    ) -> None:
+        self._profiles = dict(profiles)
+        self._seed = seed
+        self._speed = speed
+        self._luck = Random(seed)  # noqa: S311 - no secret depends on it
+        self._encode = msgspec.msgpack.Encoder().encode
+        for model in self._profiles:
+            count_text(model, "")  # loads the encoding now, not while a first call waits
+
+    @property
+    def name(self) -> str:
+        """The provider in events and in the price book."""
+        return SIMULATED
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The models that have a profile."""
+        return tuple(self._profiles)
+
+    async def answer(self, call: ChatCall) -> AsyncGenerator[Piece, None]:
+        """Yield a made-up answer. Raises ProviderError as often as the profile says."""
+        profile = self._profiles[call.model]
+        await self._wait(profile.time_to_first_token)
+        self._maybe_fail(profile)
+        words, cut = self._words(call, profile)
+        input_tokens = await _count_input(call)
+        if call.stream:
+            for word in words:
+                yield Piece(text=word)
+                await self._wait(1 / profile.tokens_per_second)
+        else:
+            await self._wait(len(words) / profile.tokens_per_second)
+        text = "".join(words)
+        yield Piece(
+            text="" if call.stream else text,
+            finish_reason="length" if cut else "stop",
+            usage=Usage(input_tokens=input_tokens, output_tokens=count_text(call.model, text)),
+        )
+
+    async def _wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self._speed)
+
+    def _maybe_fail(self, profile: Profile) -> None:
+        if self._luck.random() < profile.error_rate:
+            status, kind, message = self._luck.choice(_ERRORS)
+            raise ProviderError(status, kind, message, retry_after=_RETRY_AFTER_S)
+
+    def _words(self, call: ChatCall, profile: Profile) -> tuple[list[str], bool]:
+        """Return the answer's words, and whether `max_tokens` cut it."""
+        prompt = self._encode((self._seed, call.model, call.messages))
+        random = Random(blake2b(prompt, digest_size=8).digest())  # noqa: S311 - no secret depends on it
+        wanted = max(1, round(random.lognormvariate(0, 0.6) * profile.mean_output_tokens))
+        length = wanted if call.max_tokens is None else min(wanted, call.max_tokens)
+        first, *others = random.choices(_WORDS, k=length)
+        return [first, *(f" {word}" for word in others)], length < wanted
+
+
+async def _count_input(call: ChatCall) -> int:
+    if len(call.body) < _IN_A_THREAD:
+        return count_chat(call.model, call.messages)
+    return await asyncio.to_thread(count_chat, call.model, call.messages)

@@ -1,0 +1,147 @@
+"""The gateway as a process: a socket, a publisher, a server, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from gateway.app import create_app
+from gateway.provider import Provider
+from gateway.providers.simulated import SimulatedProvider
+from spendstream import clock
+from spendstream.adapters.publisher import Publisher
+from spendstream.config import Config
+from spendstream.errors import AlreadyRunning, ConfigError
+from spendstream.pricing import book_from
+
+__all__ = ["serve"]
+
+_DRAIN_S = 10
+_FLUSH_S = 5.0
+_CANCELLED_S = 1.0
+_BACKLOG = 2048
+_SPOOL_SEGMENT = 8 << 20
+
+_log = structlog.get_logger()
+
+
+async def serve(config: Config, kafka_servers: str, provider: Provider | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what runs, hand what is journalled to Kafka, and return.
+
+    Says `gateway ready on <address>` on standard output once it accepts connections. Kafka may be away, at
+    the start too. Raises AlreadyRunning if the port or the spool is taken, ConfigError for a bad setting.
+    """
+    prices = book_from(config)
+    registry = CollectorRegistry()
+    with _listen(config) as listener:
+        journal = _Journal(config, kafka_servers, registry)
+        app = create_app(
+            config,
+            provider or SimulatedProvider(),
+            journal,
+            prices,
+            clock.now_micros,
+            registry=registry,
+            instance=socket.gethostname(),
+        )
+        await journal.start()
+        try:
+            server = _Server(_settings(app), address=_address(config, listener))
+            await server.serve(sockets=[listener])
+            if server.server_state.tasks:  # cancelled at the deadline: let them journal their events
+                await asyncio.wait(server.server_state.tasks, timeout=_CANCELLED_S)
+        finally:
+            owed = await journal.stop(_FLUSH_S)
+            _log.info("gateway stopped", events_left_in_spool=owed)
+
+
+class _Journal(Publisher):
+    """The publisher, which also tells how much room it is sure to have."""
+
+    def __init__(self, config: Config, servers: str, registry: CollectorRegistry) -> None:
+        super().__init__(
+            config.data_dir / "spool" / "gateway",
+            servers,
+            max_bytes=config.spool_max_bytes,
+            registry=registry,
+        )
+        # files go away whole, so that one of them may be on disk beyond what is owed
+        self._usable = config.spool_max_bytes - min(_SPOOL_SEGMENT, config.spool_max_bytes // 4)
+
+    @property
+    def free_bytes(self) -> int:
+        """How much more it can take at least."""
+        return self._usable - self.owed_bytes
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, except that it says when it is ready, and that a signal does not kill it when it is done."""
+
+    def __init__(self, settings: uvicorn.Config, *, address: str) -> None:
+        super().__init__(settings)
+        self._address = address
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(f"gateway ready on {self._address}", flush=True)  # noqa: T201 - what `up` and people wait for
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT)
+        for number in signals:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+
+def _settings(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+
+
+@contextmanager
+def _listen(config: Config) -> Generator[socket.socket]:
+    host, port = config.gateway_host, config.gateway_port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise AlreadyRunning(
+                    f"port {port} of {host} is taken: stop what uses it, or set gateway_port"
+                ) from error
+            raise ConfigError(
+                f"gateway_host: cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}"
+            ) from error
+        yield listener
+
+
+def _address(config: Config, listener: socket.socket) -> str:
+    host = f"[{config.gateway_host}]" if ":" in config.gateway_host else config.gateway_host
+    return f"http://{host}:{listener.getsockname()[1]}"

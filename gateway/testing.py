@@ -1,0 +1,63 @@
+"""Public fakes: a publisher that remembers, and a provider that follows a script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from gateway.provider import ChatCall, Piece
+from spendstream.codec import TOKENS
+from spendstream.errors import TransientError
+from spendstream.events import TokenUsage
+
+__all__ = ["RecordingPublisher", "ScriptedProvider", "Step"]
+
+Step = Piece | Exception | asyncio.Event
+"""A piece to yield, an error to raise, or an event to wait for."""
+
+
+class RecordingPublisher:
+    """Keeps what is emitted; `broken` makes it fail as one with a broken disk does."""
+
+    def __init__(self, *, free_bytes: int = 1 << 30) -> None:
+        self.free_bytes = free_bytes
+        self.broken = False
+        self.records: list[tuple[str, bytes, bytes, list[tuple[str, bytes]]]] = []
+
+    @property
+    def events(self) -> list[TokenUsage]:
+        """The events, as a consumer decodes them."""
+        return [TOKENS.decode(value) for _, _, value, _ in self.records]
+
+    def emit(self, topic: str, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+        """Keep one record."""
+        if self.broken:
+            raise TransientError("the disk is broken", retry_after=2.5)
+        self.records.append((topic, key, value, headers))
+
+
+class ScriptedProvider:
+    """Plays the same script for every call, and counts the calls and those that came to an end."""
+
+    name = "scripted"
+
+    def __init__(self, script: Sequence[Step], *, models: Sequence[str] = ("gpt-4",)) -> None:
+        self.models = models
+        self.script = script
+        self.calls: list[ChatCall] = []
+        self.closed = 0
+
+    async def answer(self, call: ChatCall) -> AsyncGenerator[Piece, None]:
+        """Play the script."""
+        self.calls.append(call)
+        try:
+            for step in self.script:
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                else:
+                    await asyncio.sleep(0)
+                    yield step
+        finally:
+            self.closed += 1

@@ -1,0 +1,193 @@
+"""The engine itself: ClickHouse in this process, and handles on it.
+
+A handle is one session of the engine. It takes a third of a millisecond to open, so a request without a
+session has one for itself and nothing to tidy up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import chdb
+
+from infra.local.clickhouse.errors import EngineError
+from infra.local.clickhouse.wire import Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+__all__ = ["Engine", "Handle", "Inserter", "quote", "quote_name"]
+
+# What an embedded engine has on and a server has not: `1 + 1` as a statement, and a look into memory.
+_OPTIONS = "implicit_select=0&allow_introspection_functions=0"
+
+
+def quote(text: str) -> str:
+    """Return `text` as a string literal of SQL."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def quote_name(name: str) -> str:
+    """Return `name` as an identifier of SQL."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+class Inserter:
+    """An INSERT under way: bytes in, rows counted at the end."""
+
+    def __init__(self, stream: Any) -> None:  # noqa: ANN401  (chdb has no types)
+        self._stream = stream
+
+    def append(self, rows: bytes) -> None:
+        """Hand the engine more bytes of the insert's format."""
+        try:
+            self._stream.append(rows)
+        except RuntimeError as error:
+            raise EngineError.from_engine(str(error)) from error
+
+    def finish(self) -> Summary:
+        """Commit; rows are on disk and visible when this returns."""
+        try:
+            done = self._stream.finish()
+        except RuntimeError as error:
+            raise EngineError.from_engine(str(error)) from error
+        return Summary(written_rows=done.rows_written, written_bytes=done.bytes_written)
+
+    def cancel(self) -> None:
+        """Give up, for an insert that failed; nothing happens after `finish`."""
+        self._stream.cancel()
+
+
+class Handle:
+    """One session of the engine: its settings, its current database, its temporary tables.
+
+    One thread at a time. Every method raises EngineError when the engine refuses.
+    """
+
+    def __init__(self, connection: Any) -> None:  # noqa: ANN401  (chdb has no types)
+        self._connection = connection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def run(self, sql: str) -> None:
+        """Run a statement that has no result."""
+        self.query(sql, "Null")
+
+    def query(
+        self, sql: str, output: str, parameters: Mapping[str, str] | None = None
+    ) -> tuple[memoryview, Summary]:
+        """Run a statement and return its whole result, in the engine's own memory, and its counts."""
+        try:
+            result = self._connection.query(sql, output, params=dict(parameters or {}))
+            rows = result.get_memview().view() if result.size() else memoryview(b"")
+        except (chdb.ChdbError, RuntimeError) as error:
+            raise EngineError.from_engine(str(error)) from error
+        return rows, Summary(
+            read_rows=result.storage_rows_read(),
+            read_bytes=result.storage_bytes_read(),
+            written_rows=result.rows_written(),
+            written_bytes=result.bytes_written(),
+            result_rows=result.rows_read(),
+            result_bytes=result.size(),
+        )
+
+    def stream(self, sql: str, output: str, parameters: Mapping[str, str]) -> Iterator[bytes]:
+        """Yield the result of a SELECT block by block, each as a whole text of the format `output`."""
+        stream = None
+        try:
+            stream = self._connection.send_query(sql, output, params=dict(parameters))
+            while (block := stream.fetch()) is not None:
+                yield block.bytes()
+        except (chdb.ChdbError, RuntimeError) as error:
+            raise EngineError.from_engine(str(error)) from error
+        finally:
+            if stream is not None:
+                stream.cancel()
+
+    def insert(self, head: str, rows: str) -> Inserter:
+        """Begin `head`, an INSERT up to its data, which follows in the format `rows`."""
+        try:
+            return Inserter(self._connection.send_insert(head, rows))
+        except (chdb.ChdbError, RuntimeError) as error:
+            raise EngineError.from_engine(str(error)) from error
+
+    def reads_only(self, sql: str) -> bool:
+        """Whether the engine's parser says that the statement changes nothing."""
+        return bool(self._connection._conn.classify_query(sql)["query_class"].name == "READ_ONLY")  # noqa: SLF001
+
+    def text(self, sql: str) -> str:
+        """Return the result of a query as tab-separated text without its last line break."""
+        return bytes(self.query(sql, "TabSeparatedRaw")[0]).decode().removesuffix("\n")
+
+    def close(self) -> None:
+        """End the session of the engine."""
+        self._connection.close()
+
+
+class Engine:
+    """ClickHouse on one data directory, whose owner this process must be."""
+
+    def __init__(self, directory: Path) -> None:
+        self._address = f"{directory}?{_OPTIONS}"
+        known = _settle_metadata(directory)
+        self._root = self.open()
+        _own_default_database(self._root, known=known)
+        self.version = self._root.text("SELECT version()")
+        self.timezone = self._root.text("SELECT timezone()")
+        self.table_functions = frozenset(
+            self._root.text("SELECT name FROM system.table_functions").splitlines()
+        )
+        self.table_engines = frozenset(
+            self._root.text(
+                "SELECT name FROM system.table_engines UNION ALL SELECT name FROM system.database_engines"
+            ).splitlines()
+        )
+
+    def open(self) -> Handle:
+        """Return a new handle."""
+        return Handle(chdb.connect(self._address))
+
+    def kill(self, marker: str) -> None:
+        """Stop the query whose text holds `marker`; return when it has stopped."""
+        with self.open() as handle:
+            handle.run(f"KILL QUERY WHERE query LIKE {quote(f'%/*{marker}*/')} SYNC")
+
+    def close(self) -> None:
+        """Close the engine; every handle must be closed before."""
+        self._root.close()
+
+
+def _own_default_database(root: Handle, *, known: bool) -> None:
+    """Take away the embedded engine's overlay on `default`, in which any path is a table.
+
+    Below the overlay is an ordinary Atomic database. Attached by itself it keeps its tables, and can hold
+    refreshable views, as on a server.
+    """
+    root.run("USE system")
+    root.run("DETACH DATABASE default")
+    root.run("ATTACH DATABASE default" if known else "CREATE DATABASE default ENGINE = Atomic")
+    root.run("USE default")
+
+
+def _settle_metadata(directory: Path) -> bool:
+    """Make the description of `default` agree with its tables; return whether there are any.
+
+    The embedded engine finds the tables by a link, which it makes with the first table, and ignores the
+    description that the database can be attached by. So an empty database gets another identity at each
+    start, and its description must go.
+    """
+    link = directory / "metadata" / "default"
+    description = link.with_suffix(".sql")
+    if not link.is_symlink():
+        description.unlink(missing_ok=True)
+        return False
+    description.write_text(f"ATTACH DATABASE _ UUID '{link.readlink().name}'\nENGINE = Atomic\n")
+    return True

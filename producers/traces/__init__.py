@@ -1,0 +1,1 @@
+"""Importers of public traces: each turns the rows of one format into usage events, exactly."""
