@@ -25,14 +25,15 @@ class Reached:
 
 @asynccontextmanager
 async def reach(config: Config, parts: frozenset[str] = frozenset()) -> AsyncIterator[Reached]:
-    """Yield the addresses of what `parts` of the pipeline need; with no parts, of ClickHouse alone.
+    """Yield the addresses of a pipeline to send to; with no `parts`, of a ClickHouse to ask.
 
-    What is neither configured nor running is started on the data directory, and stopped again at the end.
+    Where there is none, neither configured nor running, `parts` are started on the data directory, and
+    stopped again at the end.
     """
     there = running.find(config.data_dir)
     kafka = config.kafka or (there.kafka if there else "")
     clickhouse = str(config.clickhouse) or (there.clickhouse if there else "")
-    if clickhouse and (kafka or not parts):
+    if kafka if parts else clickhouse:
         yield Reached(kafka, clickhouse)
         return
     click.echo(

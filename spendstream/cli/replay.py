@@ -13,11 +13,13 @@ from typing import Any
 import click
 import msgspec
 
+from infra.local.stack import PIPELINE
 from producers import formats
 from producers.pace import MAX_SPEED
 from producers.progress import told
 from producers.replay import Replayed, replay, wait_until_landed
-from spendstream.cli.context import kafka_servers, load_config, log_to_stderr
+from spendstream.cli.context import load_config, log_to_stderr
+from spendstream.cli.local import reach
 from spendstream.clock import to_micros
 from spendstream.money import format_usd
 from spendstream.pricing import book_from
@@ -100,21 +102,27 @@ def command(
     """Send the recording or trace in the file PATH through the pipeline.
 
     Replaying the same file with the same options again changes nothing: its events have the same ids.
+    Where nothing runs, a local stack is started for the replay, which then waits until all has landed.
     """
     config = load_config()
     log_to_stderr(config)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that the broker is away, we say ourselves
-    servers = kafka_servers(config)
     given = {name: value for name, value in assumptions.items() if value is not None}
     opened = formats.open_events(
         path, None if format_name == _AUTO else format_name, given, partial(book_from, config)
     )
-    replayed = asyncio.run(_run(opened, servers, path.name, speed, timeout if wait else None))
+
+    async def run() -> tuple[Replayed, bool]:
+        async with reach(config, PIPELINE) as reached:
+            landed = wait or reached.own is not None
+            return await _run(opened, reached.kafka, path.name, speed, timeout if landed else None), landed
+
+    replayed, landed = asyncio.run(run())
     if as_json:
-        summary = {"format": opened.format, **replayed.summary(), "landed": wait}
+        summary = {"format": opened.format, **replayed.summary(), "landed": landed}
         click.echo(_JSON.encode(summary))
     else:
-        click.echo(_sentence(replayed, landed=wait))
+        click.echo(_sentence(replayed, landed=landed))
 
 
 async def _run(
