@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 UV     := uv==0.13.8
 
-.PHONY: demo test test-kafka check format lock benchmark clean
+.PHONY: demo test test-kafka check format docs lock benchmark clean
 
 demo: $(READY)
 	$(BIN)/spendstream up
@@ -21,10 +21,14 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python docs/generate.py --check
 
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(READY)
+	$(BIN)/python docs/generate.py
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/pipeline.py

@@ -59,20 +59,27 @@ class Config(Struct, frozen=True, kw_only=True):
     data_dir: Path = Path("~/.local/share/spendstream")
     """Where the embedded parts and the spools keep their files."""
     gateway_host: str = "127.0.0.1"
+    """Where the gateway listens; on any address but loopback it needs `api_keys`."""
     gateway_port: Port = 8080
+    """0 takes any free port."""
     api_keys: tuple[ApiKey, ...] = ()
     """Who may call the gateway. With none, it serves loopback only and believes the caller's headers."""
     price_file: Path | None = None
     """A TOML file of your own prices, which beat the shipped ones."""
     worker_metrics_port: Port = 0
+    """Where a worker answers Prometheus, on loopback; 0 takes any free port, which it prints."""
     sink_metrics_port: Port = 0
+    """The same for the sinks."""
     raw_retention_days: Positive = 90
+    """How long events and dead letters are kept after they arrived."""
     window_retention_days: Positive = 400
+    """How long windows are kept after they arrived."""
     duplicate_horizon_s: Positive = 600
     """Ids of events younger than this are held in memory; older ones are looked up in ClickHouse."""
     spool_max_bytes: Positive = 1 << 30
     """What the gateway may owe to Kafka before it answers 503."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged, from this level up."""
 
 
 def load(env: Mapping[str, str], path: Path | None = None) -> Config:

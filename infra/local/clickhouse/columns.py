@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from infra.local.clickhouse.errors import Code, EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["ColumnType", "Cursor", "parse_type", "split_types"]
 
@@ -206,27 +209,10 @@ def parse_type(text: str) -> ColumnType:
     name, arguments = (found["name"], found["arguments"] or "") if found else (text, "")
     if size := _SIZES.get(name):
         return _Fixed(size)
-    match name:
-        case "String":
-            return _String()
-        case "FixedString":
-            return _Fixed(int(arguments))
-        case "Decimal":
-            precision = int(arguments.split(",")[0])
-            return _Fixed(next(size for most, size in _DECIMAL_SIZES if precision <= most))
-        case "Nullable":
-            return _Nullable(parse_type(arguments))
-        case "SimpleAggregateFunction":
-            return parse_type(split_types(arguments)[-1])
-        case "LowCardinality":
-            nullable = arguments.startswith("Nullable(")  # the dictionary itself holds no nulls
-            return _LowCardinality(parse_type(arguments[9:-1] if nullable else arguments))
-        case "Variant":
-            return _Variant(tuple(parse_type(part) for part in split_types(arguments)))
-        case "Array" | "Tuple" | "Map" | "Nested":
-            return _composite(name, [_unnamed(part) for part in split_types(arguments)])
     if name.startswith("Interval"):
         return _Fixed(8)
+    if build := _PARAMETRIC.get(name):
+        return build(arguments)
     message = (
         f"client_protocol_version: the endpoint cannot frame a column of type {text} for this client. "
         "Convert the column, for example with toString or finalizeAggregation, or select it last."
@@ -234,17 +220,35 @@ def parse_type(text: str) -> ColumnType:
     raise EngineError.raised(Code.NOT_IMPLEMENTED, message)
 
 
-def _composite(name: str, parts: list[str]) -> ColumnType:
-    inner = tuple(parse_type(part) for part in parts)
-    if name == "Array":
-        return _Array(inner[0])
-    return _Tuple(inner) if name == "Tuple" else _Array(_Tuple(inner))
+def _decimal(arguments: str) -> ColumnType:
+    precision = int(arguments.partition(",")[0])
+    return _Fixed(next(size for most, size in _DECIMAL_SIZES if precision <= most))
 
 
-def _unnamed(part: str) -> str:
-    """Return the type of an element of a tuple, which may have a name before it."""
-    named = _NAMED.fullmatch(part)
-    return named["type"] if named else part
+def _low_cardinality(arguments: str) -> ColumnType:
+    nullable = arguments.startswith("Nullable(")  # the dictionary itself holds no nulls
+    return _LowCardinality(parse_type(arguments[len("Nullable(") : -1] if nullable else arguments))
+
+
+def _elements(arguments: str) -> tuple[ColumnType, ...]:
+    """Return the types of a list, whose parts may have names before them."""
+    named = ((part, _NAMED.fullmatch(part)) for part in split_types(arguments))
+    return tuple(parse_type(found["type"] if found else part) for part, found in named)
+
+
+_PARAMETRIC: Final[dict[str, Callable[[str], ColumnType]]] = {
+    "Array": lambda arguments: _Array(parse_type(arguments)),
+    "Decimal": _decimal,
+    "FixedString": lambda arguments: _Fixed(int(arguments)),
+    "LowCardinality": _low_cardinality,
+    "Map": lambda arguments: _Array(_Tuple(_elements(arguments))),
+    "Nested": lambda arguments: _Array(_Tuple(_elements(arguments))),
+    "Nullable": lambda arguments: _Nullable(parse_type(arguments)),
+    "SimpleAggregateFunction": lambda arguments: parse_type(split_types(arguments)[-1]),
+    "String": lambda _: _String(),
+    "Tuple": lambda arguments: _Tuple(_elements(arguments)),
+    "Variant": lambda arguments: _Variant(_elements(arguments)),
+}
 
 
 def split_types(arguments: str) -> list[str]:

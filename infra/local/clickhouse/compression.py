@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import zlib
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
 
@@ -15,7 +14,7 @@ from infra.local.clickhouse.errors import Code, EngineError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["WORTH_COMPRESSING", "accepted", "compress", "decoder"]
+__all__ = ["WORTH_COMPRESSING", "Readable", "accepted", "compress", "decoder"]
 
 #: Bodies of fewer bytes go out as they are.
 WORTH_COMPRESSING: Final = 1024
@@ -23,11 +22,12 @@ WORTH_COMPRESSING: Final = 1024
 # Clients of the same machine: speed counts for more than size.
 _GZIP_LEVEL: Final = 1
 _ZSTD_LEVEL: Final = 1
+_INPUT_BYTES: Final = 1 << 16
 _GZIP_WINDOW: Final = 31  # the gzip container around deflate
 
 
 class _Compressor(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
+    def compress(self, data: bytes | memoryview, /) -> bytes: ...
 
     def flush(self) -> bytes: ...
 
@@ -39,7 +39,7 @@ class _Lz4:
         self._frame = lz4.frame.LZ4FrameCompressor(auto_flush=True)
         self._header: bytes = self._frame.begin()
 
-    def compress(self, data: bytes) -> bytes:
+    def compress(self, data: bytes | memoryview, /) -> bytes:
         header, self._header = self._header, b""
         return header + cast("bytes", self._frame.compress(data))
 
@@ -65,7 +65,7 @@ def accepted(header: str) -> str:
     return next((encoding for encoding in _COMPRESSORS if offered.get(encoding)), "")
 
 
-def compress(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+def compress(pieces: Iterable[bytes | memoryview], encoding: str) -> Iterator[bytes]:
     """Yield `pieces` compressed; each comes out as soon as it can, so that a stream stays one."""
     compressor = _COMPRESSORS[encoding]()
     for piece in pieces:
@@ -74,56 +74,64 @@ def compress(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     yield compressor.flush()
 
 
-def decoder(source: io.RawIOBase, encoding: str) -> BinaryIO:
+class Readable(Protocol):
+    """Where bytes are read from: at most `size` at a time, none at the end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes."""
+
+
+def decoder(source: Readable, encoding: str) -> Readable:
     """Return a reader of the decompressed bytes of `source`; frames that follow each other are read on.
 
     Reads return bounded pieces, so a small body that unfolds into a large one never sits in memory whole.
-    Raises EngineError (NOT_IMPLEMENTED) for an encoding that is not known here.
+    Raises EngineError: NOT_IMPLEMENTED for an encoding that is not known here, CANNOT_DECOMPRESS, on
+    reading, for bytes that are not in it.
     """
-    buffered = io.BufferedReader(source, 1 << 16)
+    file = cast("BinaryIO", source)
     match encoding.strip().lower():
         case "" | "identity":
-            return buffered
+            return source
         case "lz4":
-            return cast("BinaryIO", lz4.frame.LZ4FrameFile(buffered))
+            return _Decoded(lz4.frame.LZ4FrameFile(file), encoding)
         case "zstd":
-            reader = zstandard.ZstdDecompressor().stream_reader(buffered, read_across_frames=True)
-            return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", reader), 1 << 16))
+            reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+            return _Decoded(reader, encoding)
         case "gzip" | "x-gzip":
-            return cast("BinaryIO", gzip.GzipFile(fileobj=buffered))
+            return _Decoded(gzip.GzipFile(fileobj=file), encoding)
         case "deflate":
-            return io.BufferedReader(_Inflated(buffered), 1 << 16)
+            return _Decoded(_Inflated(source), encoding)
     message = f"Content-Encoding {encoding[:20]} is not supported here: use zstd, lz4, gzip or deflate."
     raise EngineError.raised(Code.NOT_IMPLEMENTED, message)
 
 
-class _Inflated(io.RawIOBase):
-    """A deflate body as a file; the standard library has one for gzip only."""
+class _Decoded:
+    """A decoder whose complaints are errors of ClickHouse."""
 
-    def __init__(self, source: BinaryIO) -> None:
-        super().__init__()
+    def __init__(self, reader: Readable, encoding: str) -> None:
+        self._reader = reader
+        self._encoding = encoding
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            return self._reader.read(size)
+        except (OSError, EOFError, RuntimeError, zlib.error, zstandard.ZstdError) as error:
+            message = f"The body is not valid {self._encoding}: {error}."
+            raise EngineError.raised(Code.CANNOT_DECOMPRESS, message) from error
+
+
+class _Inflated:
+    """A deflate body; the standard library has files for gzip only."""
+
+    def __init__(self, source: Readable) -> None:
         self._source = source
         self._inflate = zlib.decompressobj()
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object, /) -> int:
-        target = memoryview(cast("bytearray", buffer))
+    def read(self, size: int, /) -> bytes:
         while not self._inflate.eof:
-            pending = self._inflate.unconsumed_tail or self._source.read(1 << 16)
-            if data := self._inflate.decompress(pending, len(target)):
-                target[: len(data)] = data
-                return len(data)
-            if not pending:
-                raise EOFError
-        return 0
-
-
-#: What the decoders raise on a body that is not in its encoding.
-DECODE_ERRORS: Final = (OSError, EOFError, RuntimeError, zlib.error, zstandard.ZstdError)
-
-
-def undecodable(encoding: str, error: Exception) -> EngineError:
-    """Return the error for a body that is not in the encoding that its header names."""
-    return EngineError.raised(Code.CANNOT_DECOMPRESS, f"the body is not valid {encoding}: {error}.")
+            packed = self._inflate.unconsumed_tail or self._source.read(_INPUT_BYTES)
+            if data := self._inflate.decompress(packed, size):
+                return data
+            if not packed:
+                raise EOFError("it ends early")
+        return b""

@@ -14,7 +14,7 @@ from infra.local.clickhouse.errors import EngineError
 from infra.local.clickhouse.wire import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -37,7 +37,7 @@ def quote_name(name: str) -> str:
 class Inserter:
     """An INSERT under way: bytes in, rows counted at the end."""
 
-    def __init__(self, stream: Any) -> None:  # noqa: ANN401  (chdb has no types)
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def append(self, rows: bytes) -> None:
@@ -66,7 +66,7 @@ class Handle:
     One thread at a time. Every method raises EngineError when the engine refuses.
     """
 
-    def __init__(self, connection: Any) -> None:  # noqa: ANN401  (chdb has no types)
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
 
     def __enter__(self) -> Self:
@@ -99,7 +99,7 @@ class Handle:
             result_bytes=result.size(),
         )
 
-    def stream(self, sql: str, output: str, parameters: Mapping[str, str]) -> Iterator[bytes]:
+    def stream(self, sql: str, output: str, parameters: Mapping[str, str]) -> Generator[bytes]:
         """Yield the result of a SELECT block by block, each as a whole text of the format `output`."""
         stream = None
         try:
@@ -153,7 +153,7 @@ class Engine:
 
     def open(self) -> Handle:
         """Return a new handle."""
-        return Handle(chdb.connect(self._address))
+        return Handle(chdb.connect(self._address))  # type: ignore[no-untyped-call]
 
     def kill(self, marker: str) -> None:
         """Stop the query whose text holds `marker`; return when it has stopped."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 from infra.local.clickhouse import native
-from infra.local.clickhouse.compression import DECODE_ERRORS, decoder, undecodable
+from infra.local.clickhouse.compression import decoder
 from infra.local.clickhouse.engine import quote, quote_name
 from infra.local.clickhouse.errors import Code, EngineError
 from infra.local.clickhouse.lexer import Kind, tokens
@@ -19,9 +19,9 @@ from infra.local.clickhouse.statements import MAX_SQL_BYTES, find_insert, parse
 from infra.local.clickhouse.wire import Summary
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Mapping
 
+    from infra.local.clickhouse.compression import Readable
     from infra.local.clickhouse.engine import Engine, Handle
     from infra.local.clickhouse.fence import Fence
     from infra.local.clickhouse.request import Request
@@ -35,10 +35,25 @@ PIECE_BYTES: Final = 1 << 20
 
 # Formats whose blocks, one after the other, are one text of the format: no header, no footer, no brackets.
 _STREAMED: Final = frozenset(
-    """
-    CSV JSONCompactEachRow JSONCompactStringsEachRow JSONEachRow JSONLines JSONStringsEachRow LineAsString
-    NDJSON Native Raw RawBLOB RowBinary TSKV TSV TSVRaw TabSeparated TabSeparatedRaw
-    """.split()
+    {
+        "CSV",
+        "JSONCompactEachRow",
+        "JSONCompactStringsEachRow",
+        "JSONEachRow",
+        "JSONLines",
+        "JSONStringsEachRow",
+        "LineAsString",
+        "NDJSON",
+        "Native",
+        "Raw",
+        "RawBLOB",
+        "RowBinary",
+        "TSKV",
+        "TSV",
+        "TSVRaw",
+        "TabSeparated",
+        "TabSeparatedRaw",
+    }
 )
 # With these, blocks do depend on each other: totals come last, rows stand in one array.
 _NOT_STREAMED: Final = frozenset({"TOTALS", "EXTREMES", "OUTPUT_FORMAT_JSON_ARRAY_OF_ROWS"})
@@ -75,24 +90,20 @@ class Execution:
     markers: Mapping[str, str] = field(default_factory=dict)
     _open: ExitStack = field(default_factory=ExitStack)
 
-    def run(self, body: io.RawIOBase, encoding: str) -> Answer:
+    def run(self, body: Readable, encoding: str) -> Answer:
         """Execute the statement that the request's query and `body` make up; raises EngineError."""
         reader = decoder(body, encoding)
         query = self.request.query.encode()
-        try:
-            first = query + b"\n" * bool(query) + reader.read(PIECE_BYTES)
-            insert = find_insert(first)
-            if insert is not None:
-                return self._insert(insert, first[insert.data_start :], reader)
-            return self._statement(parse(_rest(first, reader)))
-        except DECODE_ERRORS as error:
-            raise undecodable(encoding, error) from error
+        first = query + b"\n" * bool(query) + reader.read(PIECE_BYTES)
+        if (insert := find_insert(first)) is not None:
+            return self._insert(insert, first[insert.data_start :], reader)
+        return self._statement(parse(_rest(first, reader)))
 
     def close(self) -> None:
         """Let go of the result and of the handle."""
         self._open.close()
 
-    def _insert(self, insert: Insert, rows: bytes, reader: BinaryIO) -> Answer:
+    def _insert(self, insert: Insert, rows: bytes, reader: Readable) -> Answer:
         chosen = insert.input or self.request.default_format or "Values"
         self.fence.check(insert.tokens)
         if chosen.lower() == "values":
@@ -139,7 +150,7 @@ class Execution:
 
     def _streamed(self, handle: Handle, statement: Statement, output: str) -> Answer:
         blocks = handle.stream(self._marked(statement), output, self.request.parameters)
-        self._open.enter_context(closing(blocks))
+        self._open.callback(blocks.close)
         # A block more tells whether the first is all there is, which then goes out with its length.
         head = list(islice(blocks, 2))
         summary = Summary(result_bytes=sum(map(len, head)))
@@ -206,7 +217,7 @@ class Execution:
         return session.handle
 
 
-def _rest(first: bytes, reader: BinaryIO) -> bytes:
+def _rest(first: bytes, reader: Readable) -> bytes:
     """Return `first` and all that follows; raises EngineError (QUERY_IS_TOO_LARGE) past the bound."""
     pieces, size = [first], len(first)
     while piece := reader.read(PIECE_BYTES):

@@ -20,24 +20,29 @@ if TYPE_CHECKING:
 
 __all__ = ["Fence"]
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Of the functions that make tables, those that stay inside the engine. The others are unknown to us or
 # reach out, so a newer engine's additions are refused until somebody has looked at them.
-_LOCAL_FUNCTIONS: Final = frozenset(
+_LOCAL_FUNCTIONS: Final = _words(
     """
     dictionary format fuzzjson fuzzquery generaterandom generate_series generateseries input loop merge
     mergetreeanalyzeindexes mergetreeanalyzeindexesuuid mergetreecodecblockcounts mergetreeindex
     mergetreeprojection mergetreetextindex null numbers numbers_mt primes prometheusquery
     prometheusqueryrange sqlstandardvalues timeseriesdata timeseriesmetricfamilies timeseriesmetrics
     timeseriessamples timeseriesselector timeseriestags values view viewexplain viewifpermitted zeros zeros_mt
-    """.split()
+    """
 )
-_LOCAL_ENGINES: Final = frozenset(
+_LOCAL_ENGINES: Final = _words(
     """
     aggregatingmergetree alias atomic buffer coalescingmergetree collapsingmergetree dictionary fuzzjson
     fuzzquery generaterandom graphitemergetree join log loop materializedview memory merge mergetree null
     ordinary replacingmergetree set stripelog summingmergetree timeseries tinylog versionedcollapsingmergetree
     view
-    """.split()
+    """
 )
 # Scalar functions: `file` reads one, `ai*` call a service, `disk` places a table anywhere.
 _SCALARS: Final = frozenset({"file", "disk", "catboostevaluate"})

@@ -158,7 +158,7 @@ def _number(arguments: Mapping[str, str], name: str) -> int:
 
 
 def _readonly(method: str, arguments: Mapping[str, str]) -> int:
-    """A GET changes nothing but settings, as on a server; 1 stays the strictest."""
+    """Return 2 for a GET, which changes nothing but settings on a server; 1 stays the strictest."""
     asked = _number(arguments, "readonly")
     if not asked and method in _READ_ONLY_METHODS:
         return 2

@@ -29,17 +29,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from infra.local.clickhouse.access import Account
+    from infra.local.clickhouse.compression import Readable
     from infra.local.clickhouse.engine import Engine
 
 __all__ = ["Endpoint"]
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 # Requests wait in these threads for the engine, which runs at most two threads of its own for each.
 _WORKERS: Final = 32
 _MAX_URL_BYTES: Final = 1 << 20
+# A body up to this size is received before a thread takes it up: fewer handovers than piece by piece.
+_BODY_IN_MEMORY: Final = 16 << 20
 _MAX_FORM_BYTES: Final = 256 << 20
 _DISPLAY_NAME: Final = "spendstream-embedded"
 _SWEEP_SECONDS: Final = 1.0
@@ -51,26 +54,21 @@ _CORS_PREFLIGHT: Final = {
 }
 
 
-class _Upload(io.RawIOBase):
-    """A request's body, read by a worker thread while the event loop receives it."""
+class _Upload:
+    """A large body, read by a worker thread while the event loop receives it."""
 
-    def __init__(self, first: bytes, request: web.BaseRequest, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._ready = memoryview(first)
-        self._request = request
+    def __init__(self, first: bytes, http: web.BaseRequest, loop: asyncio.AbstractEventLoop) -> None:
+        self._ready = first
+        self._position = 0
+        self._http = http
         self._loop = loop
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        if not self._ready:
-            more = asyncio.run_coroutine_threadsafe(self._request.content.readany(), self._loop)
-            self._ready = memoryview(more.result())
-        size = min(len(self._ready), len(buffer))
-        buffer[:size] = self._ready[:size]
-        self._ready = self._ready[size:]
-        return size
+    def read(self, size: int, /) -> bytes:
+        if self._position >= len(self._ready):
+            more = asyncio.run_coroutine_threadsafe(_receive(self._http, PIECE_BYTES), self._loop)
+            self._ready, self._position = more.result(), 0
+        start, self._position = self._position, self._position + size
+        return self._ready[start : self._position]
 
 
 class Endpoint:
@@ -88,12 +86,13 @@ class Endpoint:
     async def serve(self, listener: socket.socket, stop: asyncio.Event, *, grace: float) -> None:
         """Answer on `listener` until `stop` is set; then let running requests end within `grace` seconds."""
         server = web.Server(
-            self.answer,  # type: ignore[arg-type]
+            self.answer,
             access_log=None,
             auto_decompress=False,
             handler_cancellation=True,
             max_line_size=_MAX_URL_BYTES,
             max_field_size=_MAX_URL_BYTES,
+            read_bufsize=PIECE_BYTES,
         )
         runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=grace)
         await runner.setup()
@@ -118,7 +117,7 @@ class Endpoint:
         except EngineError as error:
             return self._refusal(error, headers)
         except Exception as error:  # the edge: a client gets an answer, whatever we did wrong
-            _log.exception("request failed")
+            _logger.exception("request failed")
             return self._refusal(EngineError.raised(Code.STD_EXCEPTION, f"{type(error).__name__}."), headers)
 
     async def _query(
@@ -153,7 +152,7 @@ class Endpoint:
         self, http: web.BaseRequest, execution: Execution, headers: dict[str, str]
     ) -> web.StreamResponse:
         started = time.perf_counter()
-        upload = _Upload(await _first_piece(http), http, asyncio.get_running_loop())
+        upload = await _body(http)
         encoding = http.headers.get(hdrs.CONTENT_ENCODING, "")
         packing = accepted(http.headers.get(hdrs.ACCEPT_ENCODING, ""))
         if not execution.request.compression_allowed:
@@ -168,7 +167,7 @@ class Endpoint:
             return await self._stream(http, execution, answer, packing, headers)
         if packing and len(body) >= WORTH_COMPRESSING:
             headers[hdrs.CONTENT_ENCODING] = packing
-            body = await self._in_worker(lambda: b"".join(compress([body], packing)))
+            body = await self._in_worker(partial(b"".join, compress([body], packing)))
         return web.Response(body=body, headers=headers)
 
     async def _stream(
@@ -254,7 +253,7 @@ class _Framed:
             yield broken_stream(str(error), self.tag)
 
 
-def _perform(execution: Execution, upload: _Upload, encoding: str) -> tuple[Answer, bytes | None]:
+def _perform(execution: Execution, upload: Readable, encoding: str) -> tuple[Answer, bytes | None]:
     """Execute, and collect the body if it is at hand or wanted whole; None for one to stream."""
     answer = execution.run(upload, encoding)
     if answer.whole or execution.request.wait_end_of_query:
@@ -299,12 +298,20 @@ async def _read(http: web.BaseRequest) -> Request:
     return read_request(http.method, arguments, http.headers, files)
 
 
-async def _first_piece(http: web.BaseRequest) -> bytes:
-    """Receive a body's first megabyte; most bodies end before."""
+async def _body(http: web.BaseRequest) -> Readable:
+    """Return the body to read from: in memory, or for a large one as it arrives."""
     if http.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and http.transport:
         http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    pieces, size = list[bytes](), 0
-    while size < PIECE_BYTES and (piece := await http.content.readany()):
+    first = await _receive(http, _BODY_IN_MEMORY)
+    if len(first) < _BODY_IN_MEMORY:
+        return io.BytesIO(first)
+    return _Upload(first, http, asyncio.get_running_loop())
+
+
+async def _receive(http: web.BaseRequest, size: int) -> bytes:
+    """Receive `size` bytes or a little more; fewer only at the end of the body."""
+    pieces, received = list[bytes](), 0
+    while received < size and (piece := await http.content.readany()):
         pieces.append(piece)
-        size += len(piece)
+        received += len(piece)
     return b"".join(pieces)
