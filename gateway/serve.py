@@ -30,7 +30,6 @@ _DRAIN_S = 10
 _FLUSH_S = 5.0
 _CANCELLED_S = 1.0
 _BACKLOG = 2048
-_SPOOL_SEGMENT = 8 << 20
 
 _log = structlog.get_logger()
 
@@ -44,7 +43,12 @@ async def serve(config: Config, kafka_servers: str, provider: Provider | None = 
     prices = book_from(config)
     registry = CollectorRegistry()
     with _listen(config) as listener:
-        journal = _Journal(config, kafka_servers, registry)
+        journal = Publisher(
+            config.data_dir / "spool" / "gateway",
+            kafka_servers,
+            max_bytes=config.spool_max_bytes,
+            registry=registry,
+        )
         app = create_app(
             config,
             provider or SimulatedProvider(),
@@ -63,25 +67,6 @@ async def serve(config: Config, kafka_servers: str, provider: Provider | None = 
         finally:
             owed = await journal.stop(_FLUSH_S)
             _log.info("gateway stopped", events_left_in_spool=owed)
-
-
-class _Journal(Publisher):
-    """The publisher, which also tells how much room it is sure to have."""
-
-    def __init__(self, config: Config, servers: str, registry: CollectorRegistry) -> None:
-        super().__init__(
-            config.data_dir / "spool" / "gateway",
-            servers,
-            max_bytes=config.spool_max_bytes,
-            registry=registry,
-        )
-        # files go away whole, so that one of them may be on disk beyond what is owed
-        self._usable = config.spool_max_bytes - min(_SPOOL_SEGMENT, config.spool_max_bytes // 4)
-
-    @property
-    def free_bytes(self) -> int:
-        """How much more it can take at least."""
-        return self._usable - self.owed_bytes
 
 
 class _Server(uvicorn.Server):

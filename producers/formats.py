@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -31,6 +32,7 @@ class _Importer(Struct, frozen=True, kw_only=True):
     name: str
     begins: Callable[[bytes], bool]
     header_rows: int
+    streams: bool  # whether it yields events before it has read the last row
     assumptions: type[Owner]
     rows: _Rows
 
@@ -71,6 +73,7 @@ _IMPORTERS = {
             begins=_header(*azure_llm.HEADER),
             header_rows=1,
             assumptions=CallAssumptions,
+            streams=True,
             rows=_priced(azure_llm.rows),
         ),
         _Importer(
@@ -78,6 +81,7 @@ _IMPORTERS = {
             begins=_is_mooncake,
             header_rows=0,
             assumptions=mooncake.MooncakeAssumptions,
+            streams=True,
             rows=_priced(mooncake.rows),
         ),
         _Importer(
@@ -85,6 +89,7 @@ _IMPORTERS = {
             begins=_header(*bitbrains.HEADER),
             header_rows=1,
             assumptions=Owner,
+            streams=False,
             rows=_machines,
         ),
     )
@@ -112,7 +117,8 @@ def open_events(path: Path, format_name: str | None, given: Mapping[str, object]
     """Return the events of a file, in the named format or the one that its contents are in.
 
     `given` holds the assumptions that the caller makes, by name; `book` is called if the format needs prices.
-    Raises RecordingError, ConfigError for an assumption that the format does not make.
+    Raises ConfigError for an assumption that the format does not make; of a trace, RecordingError or
+    UnknownPrice for any of its rows, before the first event.
     """
     name = format_name or detect(path)
     if name == RECORDING:
@@ -123,6 +129,8 @@ def open_events(path: Path, format_name: str | None, given: Mapping[str, object]
     assumptions = _assume(importer.assumptions, given)
     found = files.contents(path)
     trace = identify(str(path), found.digest, name, assumptions)
+    if importer.streams:  # what is sent must be right to the last row: a corrected file is another import
+        deque(importer.rows(files.text_lines(path), trace, assumptions, book), maxlen=0)
     events = importer.rows(files.text_lines(path), trace, assumptions, book)
     return Opened(format=name, events=events, about=found.lines - importer.header_rows)
 

@@ -61,6 +61,9 @@ class _Tally:
             yield
         except _FAILURES as error:
             self.failures[type(error).__name__] += 1
+        except asyncio.CancelledError:
+            self.failures["unfinished"] += 1
+            raise
         else:
             self.durations.append(asyncio.get_running_loop().time() - began)
 

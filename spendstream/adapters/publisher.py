@@ -129,6 +129,11 @@ class Publisher:
         """Bytes on disk of events that Kafka has not acknowledged."""
         return self._spool.owed_bytes if self._spool else 0
 
+    @property
+    def free_bytes(self) -> int:
+        """How much more the spool can take now."""
+        return self._spool.free_bytes if self._spool else 0
+
     def _measure(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
             return Counter(f"spendstream_publisher_{name}", text, labels, registry=registry)

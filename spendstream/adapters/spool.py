@@ -76,6 +76,11 @@ class Spool:
         self._disk_bytes = sum(segment.size for segment in self._segments)
 
     @property
+    def free_bytes(self) -> int:
+        """How much more may be appended now, each frame's header included."""
+        return self._max_bytes - self._disk_bytes
+
+    @property
     def owed_bytes(self) -> int:
         """The bytes on disk of frames that are not released."""
         return self._disk_bytes - self._read_offset

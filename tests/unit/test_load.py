@@ -150,6 +150,20 @@ async def test_it_stops_when_told_to_and_counts_what_was_answered() -> None:
     assert loaded.calls == loaded.succeeded == progress.sent_events >= 5
 
 
+async def test_calls_that_are_not_answered_in_time_at_the_end_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("producers.load._DRAIN_S", 0.1)
+
+    async def answer(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async with gateway(answer) as url:
+        loaded = await made(url, [CALL])
+    assert (loaded.calls, loaded.statuses, loaded.failures) == (1, {}, {"unfinished": 1})
+
+
 async def test_it_ends_after_its_time() -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response()

@@ -113,6 +113,13 @@ def test_a_format_that_is_forced_and_wrong_is_refused_with_what_was_expected(tmp
         opened(written(tmp_path, MOONCAKE), "azure-llm")
 
 
+@pytest.mark.parametrize("name", TRACES)
+def test_a_bad_last_row_is_found_before_the_first_event(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path, TRACES[name].rstrip() + b"\nbad")
+    with pytest.raises(RecordingError, match=r"trace: row \d: expected"):
+        next(formats.open_events(path, None, {}, simulation_book).events)
+
+
 def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="expected UTF-8"):
         opened(written(tmp_path, AZURE + b"\n\xff,1,1"))
