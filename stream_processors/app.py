@@ -57,6 +57,12 @@ def create_app(servers: str, sources: Sources, metrics: WorkerMetrics) -> faust.
     BlockTransport.install(app)
     for topic in TOPICS:
         _add_agent(app, topic, sources, metrics)
+
+    @app.on_partitions_revoked.connect
+    async def forget(_: AppT, revoked: set[TP], **__: Any) -> None:
+        for tp in revoked:
+            metrics.revoked(tp.topic, tp.partition)
+
     return app
 
 

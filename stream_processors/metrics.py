@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from spendstream.ledger import Admission
+from spendstream.store import Source
 
 __all__ = ["WorkerMetrics"]
 
@@ -41,6 +43,19 @@ class WorkerMetrics:
             registry=registry,
         )
 
+        self._late = Counter(
+            "spendstream_worker_late_total",
+            "Events behind their source's watermark; they correct their windows",
+            ["topic"],
+            registry=registry,
+        )
+        self._watermark_delay = Gauge(
+            "spendstream_worker_watermark_delay_seconds",
+            "How far a source's watermark is behind the broker's clock",
+            ["topic", "partition"],
+            registry=registry,
+        )
+
     def landed(self, topic: str, records: Sequence[Any], admission: Admission) -> None:
         """Count one block."""
         self._received.labels(topic).inc(len(records))
@@ -55,10 +70,17 @@ class WorkerMetrics:
         """Count a call that has to be tried again."""
         self._errors.labels(topic, "land").inc()
 
+    def time_passed(self, source: Source, late: int, delay: int) -> None:
+        """Count late events, and say how far the watermark is behind (microseconds)."""
+        self._late.labels(source.topic).inc(late)
+        self._watermark_delay.labels(source.topic, str(source.partition)).set(delay / 1_000_000)
+
     def lag(self, topic: str, partition: int, records: int) -> None:
         """Say how far a partition is behind."""
         self._lag.labels(topic, str(partition)).set(records)
 
     def revoked(self, topic: str, partition: int) -> None:
         """Forget a partition that another worker has now."""
-        self._lag.remove(topic, str(partition))
+        for gauge in (self._lag, self._watermark_delay):
+            with suppress(KeyError):  # nothing came from it
+                gauge.remove(topic, str(partition))

@@ -13,6 +13,7 @@ from spendstream.deadletters import DeadLetter, DeadLetterOffice, Stage
 from spendstream.ledger import Admission, Block, Ledger, Tally
 from spendstream.patience import patiently
 from spendstream.store import Source, UsageStore
+from spendstream.watermarks import Watermark
 from spendstream.windows import Entry
 from stream_processors.metrics import WorkerMetrics
 
@@ -20,6 +21,7 @@ __all__ = ["Record", "RecordBlock", "SourceProcessor"]
 
 _log = structlog.get_logger(__name__)
 
+_DISORDER = 10_000_000  # ten seconds: retries and clock skew between gateways
 _MAX_AHEAD = 3_600_000_000  # an event more than an hour ahead of the broker's clock has a wrong clock
 
 T = TypeVar("T")
@@ -67,6 +69,7 @@ class SourceProcessor:
         self._metrics = metrics
         self._horizon = horizon
         self._ledger = Ledger(horizon=horizon)
+        self._watermark = Watermark(disorder=_DISORDER)
         self._started = False
 
     async def recover(self) -> None:
@@ -88,6 +91,13 @@ class SourceProcessor:
         self._started = True
         self.next_offset = max(self.next_offset, block.last + 1)
         self._metrics.landed(self.source.topic, block.records, admission)
+        self._watch_time(admission, block.records[-1].timestamp * 1000)
+
+    def _watch_time(self, admission: Admission, arrived: int) -> None:
+        times = [entry.event.event_time for entry in (*admission.landed, *admission.fresh)]
+        late = self._watermark.late(times)
+        self._watermark = self._watermark.advanced(times, arrived)
+        self._metrics.time_passed(self.source, late, arrived - self._watermark.time)
 
     async def _land_events(self, block: RecordBlock) -> Admission:
         decoded = await self._decode(block)

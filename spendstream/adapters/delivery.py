@@ -26,7 +26,7 @@ __all__ = ["MAX_CHUNK_BYTES", "Delivery", "Record"]
 Record = tuple[str, bytes, bytes, list[tuple[str, bytes]]]
 """Topic, key, value, headers."""
 
-MAX_CHUNK_BYTES = 256 << 10
+MAX_CHUNK_BYTES = 640 << 10
 """What to deliver at once, at most, unless it is a single record; a batch has room for it."""
 
 _CLOSE_S = 3.0
