@@ -58,7 +58,7 @@ def create_app(servers: str, sources: Sources, metrics: WorkerMetrics) -> faust.
     for topic in TOPICS:
         _add_agent(app, topic, sources, metrics)
 
-    @app.on_partitions_revoked.connect
+    @app.on_partitions_revoked.connect  # type: ignore[arg-type]  # Faust's signal does not name its arguments
     async def forget(_: AppT, revoked: set[TP], **__: Any) -> None:
         for tp in revoked:
             metrics.revoked(tp.topic, tp.partition)

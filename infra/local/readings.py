@@ -14,22 +14,22 @@ from infra.local.stack import Stack
 from spendstream.adapters.clickhouse import connect, query_errors
 from spendstream.config import Secret
 from spendstream.errors import StoreUnavailable
-from spendstream.money import PICO
+from spendstream.queries import RECONCILE, miscounted, pico
 
 __all__ = ["Reader", "Reading", "Spend"]
 
 _TOTALS = f"""
 SELECT
-    toInt128(sum(cost) * {PICO}), sum(events), sum(unpriced), sum(errors), sum(cache_hits),
+    {pico("sum(cost)")}, sum(events), sum(unpriced), sum(errors), sum(cache_hits),
     sum(input_tokens), sum(output_tokens), sumIf(events, kind = 'tokens')
 FROM cost_window WHERE window_seconds = 86400
 """
 _TEAMS = f"""
-SELECT team, toInt128(sum(cost) * {PICO}) AS spend, sum(events), sum(input_tokens + output_tokens)
+SELECT team, {pico("sum(cost)")} AS spend, sum(events), sum(input_tokens + output_tokens)
 FROM cost_window WHERE window_seconds = 86400 GROUP BY team ORDER BY spend DESC, team LIMIT 6
 """
 _MINUTES = f"""
-SELECT toUnixTimestamp(window_start) AS minute, toInt128(sum(cost) * {PICO})
+SELECT toUnixTimestamp(window_start) AS minute, {pico("sum(cost)")}
 FROM cost_window WHERE window_seconds = 60 AND window_start > now() - INTERVAL 40 MINUTE
 GROUP BY minute ORDER BY minute
 """
@@ -108,17 +108,10 @@ class Reader:
                 **await self._flow(),
             )
 
-    async def mismatches(self) -> Mapping[int, tuple[int, int]]:
-        """Return (rows, events counted) for each window size that does not count every stored row once."""
+    async def miscounted(self) -> Mapping[str, tuple[object, object]]:
+        """Return (events, cost) of each window size that does not count every stored row once."""
         with query_errors("reconciliation"):
-            rows = sum(
-                [
-                    (await self._rows(f"SELECT count() FROM {table}"))[0][0]
-                    for table in ("token_usage", "pod_usage")
-                ]
-            )
-            counted = await self._rows("SELECT window_seconds, sum(events) FROM cost_window GROUP BY 1")
-            return {size: (rows, events) for size, events in counted if events != rows}
+            return miscounted(await self._rows(RECONCILE))
 
     async def _rows(self, sql: str) -> Sequence[Sequence[Any]]:
         if self._client is None:

@@ -14,7 +14,7 @@ from spendstream.adapters.clickhouse import DATABASE, connect, landing_errors
 from spendstream.config import Config, Secret
 from spendstream.errors import ConfigError
 
-__all__ = ["Migration", "migrate", "shipped"]
+__all__ = ["Migration", "migrate", "pending", "shipped"]
 
 _NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 
@@ -80,6 +80,18 @@ async def migrate(
                 await _apply(client, step)
             await _retain(client, config)
         return missing
+    finally:
+        await client.close()
+
+
+async def pending(url: Secret) -> list[Migration]:
+    """Return what `migrate` would apply. Raises what it would raise, and StoreUnavailable for no database."""
+    client = await connect(url)
+    try:
+        with landing_errors("migrations"):
+            steps, applied = shipped(), await _applied(client)
+        _check(steps, applied)
+        return [step for step in steps if step.number not in applied]
     finally:
         await client.close()
 

@@ -10,7 +10,7 @@ from sinks.clickhouse.tables import Tables
 from spendstream.config import Secret
 from spendstream.errors import RowRejected
 from spendstream.ledger import ELSEWHERE, WindowState
-from spendstream.money import PICO
+from spendstream.queries import pico
 from spendstream.store import Recovery, Refusal, Source
 from spendstream.windows import Dimensions, Entry, Measures, Usage, WindowKey
 
@@ -22,8 +22,7 @@ _STATE_COLUMNS = ", ".join(
         "window_seconds, toUnixTimestamp(window_start)",
         *Dimensions._fields,
         "ver",
-        # money leaves as the integer that it is, since a driver may turn a decimal into a float
-        *(f"toInt128({name} * {PICO})" if name in MONEY_MEASURES else name for name in Measures._fields),
+        *(pico(name) if name in MONEY_MEASURES else name for name in Measures._fields),
     ]
 )
 

@@ -46,6 +46,7 @@ __all__ = [
     "connect_producer",
     "end_offsets",
     "ensure_topics",
+    "missing_topics",
     "topic_incarnation",
 ]
 
@@ -110,6 +111,17 @@ async def ensure_topics(servers: str, topics: Sequence[Topic] = ALL_TOPICS) -> N
             await asyncio.sleep(_RETRY_S)
             there = await describe(client, names)
         _check_partitions(topics, there)
+
+
+async def missing_topics(servers: str, topics: Sequence[Topic] = ALL_TOPICS) -> list[str]:
+    """Return the names of topics that are not there.
+
+    Raises ConfigError when one exists with another partition count; BrokerUnavailable.
+    """
+    async with _client(servers) as client, asyncio.timeout(_DEADLINE_S):
+        there = await describe(client, [topic.name for topic in topics])
+        _check_partitions([topic for topic in topics if topic.name in there], there)
+        return [topic.name for topic in topics if topic.name not in there]
 
 
 async def topic_incarnation(servers: str, name: str) -> str:

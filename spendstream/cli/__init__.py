@@ -18,10 +18,12 @@ _COMMANDS = {
     "replay": "Send a recording or a trace through the pipeline.",
     "record": "Write a topic to a recording.",
     "query": "Run read-only SQL on the configured ClickHouse.",
+    "deadletter": "Look at what could not be processed, and send it back.",
     "load": "Send made-up traffic to a gateway.",
     "gateway": "Run the gateway.",
     "worker": "Run a stream processor.",
     "sink": "Run the sinks.",
+    "doctor": "Check that everything is there, up to date and in agreement.",
     "migrate": "Bring ClickHouse's tables and Kafka's topics up to date.",
 }
 _EXIT_USAGE = 2

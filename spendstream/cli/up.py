@@ -123,7 +123,7 @@ async def _check(console: Console, stack: Stack, reader: Reader, before: Reading
     if not await stack.drained():
         raise CheckFailed("what was sent has not landed within a minute")
     landed = (await reader.read()).events - before.events
-    wrong = await reader.mismatches()
+    wrong = await reader.miscounted()
     if landed != sent or wrong or sent == 0:
         raise CheckFailed(
             f"sent {sent:,} events, landed {landed:,}; windows that miscount: {wrong or 'none'}"
