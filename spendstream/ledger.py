@@ -4,9 +4,10 @@ A *source* is one partition of one incarnation of a topic. Kafka delivers its re
 in blocks whose bounds move after a restart. The ledger turns that into effectively-once:
 
 - The first delivery of an event id wins. Every later offset with the same id is a duplicate.
-- A window is a full state with a version: the last offset of the block that wrote it. Offsets up to the
-  version are in it, later ones are not. So each window knows by itself what it has counted, and a write that
-  reached only some of the windows before a crash does no harm.
+- A window is a full state with a version: the last offset that was counted into it. Later offsets are not in
+  it. So each window knows by itself what it has counted, and a write that reached only some of the windows
+  before a crash does no harm. Versions do not depend on where blocks begin and end, so that a replay writes
+  the same rows, bit for bit.
 
 ClickHouse holds both, and is asked for what is not in memory: ids of events older than the horizon, and
 windows that were evicted or written by an earlier life. Memory is bounded by the horizon and by `capacity`,
@@ -24,7 +25,7 @@ import msgspec
 
 from spendstream.windows import WINDOW_SIZES, Entry, Measures, Usage, WindowKey, by_minute, newest_starts
 
-__all__ = ["ELSEWHERE", "Admission", "Block", "Ledger", "Tally", "WindowState"]
+__all__ = ["ELSEWHERE", "Admission", "Ledger", "Tally", "WindowState"]
 
 ELSEWHERE = -1
 """The offset of an id that another source delivered first: no offset of this source equals it."""
@@ -33,16 +34,8 @@ _NEVER = -1  # the version of a window that nothing was counted into
 _BUCKET = 60_000_000  # ids are forgotten a minute of event time at a time
 
 
-class Block(msgspec.Struct, frozen=True, kw_only=True):
-    """All valid events of the offsets from `first` to `last`, in order."""
-
-    first: int
-    last: int
-    entries: Sequence[Entry]
-
-
 class WindowState(NamedTuple):
-    """All that offsets up to `version` have added to one window."""
+    """All that offsets up to `version`, the last one counted, have added to one window."""
 
     key: WindowKey
     version: int
@@ -50,56 +43,63 @@ class WindowState(NamedTuple):
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
-    """A block without its duplicates.
+    """A block without its duplicates, in order of offsets.
 
-    `fresh` entries have no row in ClickHouse yet; `landed` ones have, but may not be counted in all windows.
+    Of the `entries`, the `fresh` ones have no row in ClickHouse yet; the others have, but may not be counted
+    in all windows.
     """
 
-    first: int
-    last: int
+    entries: Sequence[Entry]
     fresh: Sequence[Entry]
-    landed: Sequence[Entry]
     duplicates: int
 
     def without(self, offsets: set[int]) -> Admission:
         """Return the admission without fresh entries that ClickHouse refused."""
-        kept = [entry for entry in self.fresh if entry.offset not in offsets]
-        return msgspec.structs.replace(self, fresh=kept)
+        return msgspec.structs.replace(
+            self,
+            entries=[entry for entry in self.entries if entry.offset not in offsets],
+            fresh=[entry for entry in self.fresh if entry.offset not in offsets],
+        )
 
 
 class _Group(NamedTuple):
-    """The entries of a block that fall into one finest window, and what they add up to."""
+    """The entries of a block that fall into one finest window, in order, and what they add up to."""
 
     entries: Sequence[Entry]
     total: Measures
 
+    def after(self, version: int) -> Measures:
+        """Return what the offsets after `version` add up to."""
+        if version < self.entries[0].offset:
+            return self.total
+        return Measures.of([event for offset, event, _ in self.entries if offset > version])
 
-class Tally(msgspec.Struct, frozen=True, kw_only=True):
+
+class Tally(msgspec.Struct, frozen=True):
     """What a block adds, by every window of every size that it touches."""
 
-    first: int
-    last: int
     touched: Mapping[WindowKey, Sequence[_Group]]
 
     @classmethod
     def of(cls, admission: Admission) -> Tally:
         """Return what the admitted entries add up to."""
         touched: defaultdict[WindowKey, list[_Group]] = defaultdict(list)
-        for key, entries in by_minute([*admission.landed, *admission.fresh]).items():
+        for key, entries in by_minute(admission.entries).items():
             group = _Group(entries, Measures.of([entry.event for entry in entries]))
             for size in WINDOW_SIZES:
                 touched[key.widened(size)].append(group)
-        return cls(first=admission.first, last=admission.last, touched=touched)
+        return cls(touched)
 
-    def added_to(self, key: WindowKey, version: int) -> Measures:
-        """Return what the block adds to a window that has counted all offsets up to `version`."""
-        total = Measures()
-        for entries, whole in self.touched[key]:
-            if version < self.first:
-                total = total.plus(whole)
-            elif version < self.last:
-                total = total.plus(Measures.of([event for offset, event, _ in entries if offset > version]))
-        return total
+    def added_to(self, state: WindowState) -> WindowState:
+        """Return the window's next state; the same one if it has counted the block already."""
+        groups = self.touched[state.key]
+        last = max(group.entries[-1].offset for group in groups)
+        if last <= state.version:
+            return state
+        measures = state.measures
+        for group in groups:
+            measures = measures.plus(group.after(state.version))
+        return WindowState(state.key, last, measures)
 
 
 class IdIndex:
@@ -169,17 +169,17 @@ class Ledger:
         self._ids.restore(first_offsets, floor)
         self._newest_stored = dict(newest_stored)
 
-    def unknown_ids(self, block: Block) -> list[Usage]:
-        """Return the events whose ids only ClickHouse can know."""
+    def unknown_ids(self, block: Sequence[Entry]) -> list[Usage]:
+        """Return the events of a block whose ids only ClickHouse can know."""
         floor = self._ids.floor
-        return [entry.event for entry in block.entries if entry.event.event_time < floor]
+        return [entry.event for entry in block if entry.event.event_time < floor]
 
-    def admit(self, block: Block, first_offsets: Mapping[int, int]) -> Admission:
+    def admit(self, block: Sequence[Entry], first_offsets: Mapping[int, int]) -> Admission:
         """Return the block without duplicates; `first_offsets` answers `unknown_ids`, by id."""
-        fresh, landed = [], []
+        admitted, fresh = [], []
         floor, claim = self._ids.floor, self._ids.claim
         older: dict[int, int] = {}  # ids below the floor that are new in this block
-        for entry in block.entries:
+        for entry in block:
             offset, event, _ = entry
             key, time = event.id.int, event.event_time
             if time >= floor:
@@ -189,13 +189,11 @@ class Ledger:
                 older.setdefault(key, offset)
             if first is None:
                 fresh.append(entry)
-            elif first == offset:
-                landed.append(entry)
+            if first is None or first == offset:
+                admitted.append(entry)
         self._ids.advance(max((entry.event.event_time for entry in fresh), default=0))
-        duplicates = len(block.entries) - len(fresh) - len(landed)
-        return Admission(
-            first=block.first, last=block.last, fresh=fresh, landed=landed, duplicates=duplicates
-        )
+        duplicates = len(block) - len(admitted)
+        return Admission(entries=admitted, fresh=fresh, duplicates=duplicates)
 
     def refuse(self, entries: Iterable[Entry]) -> None:
         """Forget events that ClickHouse refused, so that they can be sent again once mended."""
@@ -217,9 +215,8 @@ class Ledger:
         changed = []
         for key in tally.touched:
             before = self._windows.get(key) or WindowState(key, _NEVER, Measures())
-            added = tally.added_to(key, before.version)
-            if added.events:
-                state = WindowState(key, tally.last, before.measures.plus(added))
+            state = tally.added_to(before)
+            if state is not before:
                 self._windows[key] = state
                 self._windows.move_to_end(key)
                 changed.append(state)

@@ -87,6 +87,10 @@ class MemoryStore:
         """Return all stored events."""
         return [entry.event for _, entry in self._rows.values()]
 
+    def states(self) -> Mapping[tuple[str, WindowKey], WindowState]:
+        """Return every window's state, by source and key."""
+        return dict(self._windows)
+
     def totals(self) -> dict[WindowKey, Measures]:
         """Return every window, summed over its sources."""
         totals: dict[WindowKey, Measures] = {}

@@ -10,7 +10,7 @@ import structlog
 
 from spendstream.codec import EventCodec
 from spendstream.deadletters import DeadLetter, DeadLetterOffice, Stage
-from spendstream.ledger import Admission, Block, Ledger, Tally
+from spendstream.ledger import Admission, Ledger, Tally
 from spendstream.patience import patiently
 from spendstream.store import Source, UsageStore
 from spendstream.watermarks import Watermark
@@ -94,7 +94,7 @@ class SourceProcessor:
         self._watch_time(admission, block.records[-1].timestamp * 1000)
 
     def _watch_time(self, admission: Admission, arrived: int) -> None:
-        times = [entry.event.event_time for entry in (*admission.landed, *admission.fresh)]
+        times = [entry.event.event_time for entry in admission.entries]
         late = self._watermark.late(times)
         self._watermark = self._watermark.advanced(times, arrived)
         self._metrics.time_passed(self.source, late, arrived - self._watermark.time)
@@ -123,11 +123,12 @@ class SourceProcessor:
         if changed:
             await self._patiently(lambda: self._store.land_windows(self.source, changed, arrived))
 
-    async def _decode(self, block: RecordBlock) -> Block:
+    async def _decode(self, block: RecordBlock) -> list[Entry]:
         """Return the valid events; the rest are dead letters before anything else lands."""
         events, rejected = self._codec.decode_block([record.value for record in block.records])
         await self._bury(block, "decode", {block.records[r.index].offset: r.reason for r in rejected})
-        entries, ahead = [], {}
+        entries: list[Entry] = []
+        ahead = {}
         for record, event in zip(block.records, events, strict=True):
             if event is None:
                 continue
@@ -136,7 +137,7 @@ class SourceProcessor:
             else:
                 entries.append(Entry(record.offset, event, record.timestamp))
         await self._bury(block, "validate", ahead)
-        return Block(first=block.first, last=block.last, entries=entries)
+        return entries
 
     async def _bury(self, block: RecordBlock, stage: Stage, reasons: dict[int, str]) -> None:
         letters = [

@@ -112,6 +112,9 @@ def test_windows_equal_distinct_events_after_any_crashes(seed, odds):
             committed += await run(store, records[committed:], bounds=lambda: rnd.randrange(1, 40))
 
     asyncio.run(lives())
+    straight = MemoryStore()
+    asyncio.run(run(straight, records, bounds=lambda: 50))
+    assert store.states() == straight.states()
     assert store.totals() == truth(events)
     assert {event.id for event in store.events()} == {event.id for event in events}
 
