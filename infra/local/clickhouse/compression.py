@@ -27,7 +27,7 @@ _GZIP_WINDOW: Final = 31  # the gzip container around deflate
 
 
 class _Compressor(Protocol):
-    def compress(self, data: bytes | memoryview, /) -> bytes: ...
+    def compress(self, data: bytes, /) -> bytes: ...
 
     def flush(self) -> bytes: ...
 
@@ -39,7 +39,7 @@ class _Lz4:
         self._frame = lz4.frame.LZ4FrameCompressor(auto_flush=True)
         self._header: bytes = self._frame.begin()
 
-    def compress(self, data: bytes | memoryview, /) -> bytes:
+    def compress(self, data: bytes, /) -> bytes:
         header, self._header = self._header, b""
         return header + cast("bytes", self._frame.compress(data))
 
@@ -65,7 +65,7 @@ def accepted(header: str) -> str:
     return next((encoding for encoding in _COMPRESSORS if offered.get(encoding)), "")
 
 
-def compress(pieces: Iterable[bytes | memoryview], encoding: str) -> Iterator[bytes]:
+def compress(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     """Yield `pieces` compressed; each comes out as soon as it can, so that a stream stays one."""
     compressor = _COMPRESSORS[encoding]()
     for piece in pieces:

@@ -6,6 +6,7 @@ session has one for itself and nothing to tidy up.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import chdb
@@ -14,11 +15,11 @@ from infra.local.clickhouse.errors import EngineError
 from infra.local.clickhouse.wire import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["Engine", "Handle", "Inserter", "quote", "quote_name"]
+__all__ = ["Engine", "Handle", "Inserter", "Result", "quote", "quote_name"]
 
 # What an embedded engine has on and a server has not: `1 + 1` as a statement, and a look into memory.
 _OPTIONS = "implicit_select=0&allow_introspection_functions=0"
@@ -32,6 +33,36 @@ def quote(text: str) -> str:
 def quote_name(name: str) -> str:
     """Return `name` as an identifier of SQL."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+class Result:
+    """A whole result, in the engine's own memory, which lives as long as this."""
+
+    def __init__(self, result: Any) -> None:
+        self._result = result
+        self.size: int = result.size()
+        self.summary = Summary(
+            read_rows=result.storage_rows_read(),
+            read_bytes=result.storage_bytes_read(),
+            written_rows=result.rows_written(),
+            written_bytes=result.bytes_written(),
+            result_rows=result.rows_read(),
+            result_bytes=self.size,
+        )
+
+    def rows(self) -> bytes:
+        """Return a copy of the result."""
+        return bytes(self._result.bytes())
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Yield copies of the result's parts of `size` bytes.
+
+        A view of it would outlast the engine's memory: chdb's does not keep the result alive.
+        """
+        if self.size:
+            view = self._result.get_memview().view()
+            for start in range(0, self.size, size):
+                yield bytes(view[start : start + size])
 
 
 class Inserter:
@@ -81,23 +112,18 @@ class Handle:
         """Run a statement that has no result."""
         self.query(sql, "Null")
 
-    def query(
-        self, sql: str, output: str, parameters: Mapping[str, str] | None = None
-    ) -> tuple[memoryview, Summary]:
-        """Run a statement and return its whole result, in the engine's own memory, and its counts."""
+    def query(self, sql: str, output: str, parameters: Mapping[str, str] | None = None) -> Result:
+        """Run a statement and return its whole result in the format `output`."""
         try:
-            result = self._connection.query(sql, output, params=dict(parameters or {}))
-            rows = result.get_memview().view() if result.size() else memoryview(b"")
+            return Result(self._connection.query(sql, output, params=dict(parameters or {})))
         except (chdb.ChdbError, RuntimeError) as error:
+            self._drain()
             raise EngineError.from_engine(str(error)) from error
-        return rows, Summary(
-            read_rows=result.storage_rows_read(),
-            read_bytes=result.storage_bytes_read(),
-            written_rows=result.rows_written(),
-            written_bytes=result.bytes_written(),
-            result_rows=result.rows_read(),
-            result_bytes=result.size(),
-        )
+
+    def _drain(self) -> None:
+        """Take what a failed query had already written: chdb puts it before the next query's result."""
+        with suppress(chdb.ChdbError, RuntimeError):
+            self._connection.query("SELECT 1", "TabSeparated")
 
     def stream(self, sql: str, output: str, parameters: Mapping[str, str]) -> Generator[bytes]:
         """Yield the result of a SELECT block by block, each as a whole text of the format `output`."""
@@ -125,7 +151,7 @@ class Handle:
 
     def text(self, sql: str) -> str:
         """Return the result of a query as tab-separated text without its last line break."""
-        return bytes(self.query(sql, "TabSeparatedRaw")[0]).decode().removesuffix("\n")
+        return self.query(sql, "TabSeparatedRaw").rows().decode().removesuffix("\n")
 
     def close(self) -> None:
         """End the session of the engine."""

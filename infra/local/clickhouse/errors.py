@@ -13,6 +13,7 @@ _WRAPPED = re.compile(
     r"(?: \(version [^)]*\)\. \(\w+\))?\s*",
     re.DOTALL,
 )
+_VERSION = re.compile(r" \(version [^()]*\)$")
 _MESSAGE = re.compile(r"Code: (?P<code>\d+)\. DB::Exception: .*", re.DOTALL)
 
 
@@ -58,6 +59,7 @@ class EngineError(QueryError):
         message = text[max(text.find("Code: "), 0) :].strip()
         while wrapped := _WRAPPED.fullmatch(message):
             message = wrapped["inner"].strip()
+        message = _VERSION.sub("", message)
         if found := _MESSAGE.fullmatch(message):
             return cls(int(found["code"]), message)
         return cls.raised(Code.STD_EXCEPTION, message)

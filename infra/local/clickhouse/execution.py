@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["PIECE_BYTES", "Answer", "Execution"]
 
-#: Rows go to the engine, and large results to a client, in pieces of about this size.
+#: Large results go to a client in pieces of about this size.
 PIECE_BYTES: Final = 1 << 20
+
+# The SQL of an INSERT ends within the first piece of the body; the engine's own bound for it is the same.
+_HEAD_BYTES: Final = 256 << 10
+# Rows go to the engine in pieces up to this size: few, for each costs a copy, and of bounded memory.
+_ROWS_BYTES: Final = 8 << 20
 
 # Formats whose blocks, one after the other, are one text of the format: no header, no footer, no brackets.
 _STREAMED: Final = frozenset(
@@ -69,7 +74,7 @@ class Answer:
 
     output: str
     summary: Summary
-    rows: Iterator[bytes | memoryview]
+    rows: Iterator[bytes]
     whole: bool = True
 
 
@@ -94,7 +99,7 @@ class Execution:
         """Execute the statement that the request's query and `body` make up; raises EngineError."""
         reader = decoder(body, encoding)
         query = self.request.query.encode()
-        first = query + b"\n" * bool(query) + reader.read(PIECE_BYTES)
+        first = query + b"\n" * bool(query) + reader.read(_HEAD_BYTES)
         if (insert := find_insert(first)) is not None:
             return self._insert(insert, first[insert.data_start :], reader)
         return self._statement(parse(_rest(first, reader)))
@@ -115,7 +120,7 @@ class Execution:
         try:
             while rows:
                 inserter.append(rows)
-                rows = reader.read(PIECE_BYTES)
+                rows = reader.read(_ROWS_BYTES)
             return Answer(output=chosen, summary=inserter.finish(), rows=iter(()))
         finally:
             inserter.cancel()
@@ -162,13 +167,13 @@ class Execution:
 
     def _collected(self, handle: Handle, statement: Statement, output: str) -> Answer:
         sql = self._marked(statement) if statement.selects else self._killing(statement)
-        rows, summary = handle.query(sql, output, self.request.parameters)
+        result = handle.query(sql, output, self.request.parameters)
         if self.session and statement.verb == "USE":
             self.session.database = self.session.used = handle.text("SELECT currentDatabase()")
+        whole, pieces = result.size <= PIECE_BYTES, result.pieces(PIECE_BYTES)
         if output == "Native" and self.request.protocol_version:
-            rows = memoryview(native.reframe(bytes(rows), self.request.protocol_version))
-        pieces = (rows[start : start + PIECE_BYTES] for start in range(0, len(rows), PIECE_BYTES))
-        return Answer(output=output, summary=summary, rows=pieces, whole=len(rows) <= PIECE_BYTES)
+            pieces = iter([native.reframe(result.rows(), self.request.protocol_version)])
+        return Answer(output=output, summary=result.summary, rows=pieces, whole=whole)
 
     def _marked(self, statement: Statement) -> str:
         """Sign a query, so that it can be found and stopped; at its end, where no error counts columns."""
@@ -192,8 +197,8 @@ class Execution:
         request = replace(self.request, readonly=0)  # which would allow no SETTINGS
         # Tables of the session are not there for another handle: then the client assumes our time zone.
         with suppress(EngineError), own_handle(self.engine, self.fence, request) as handle:
-            rows, _ = handle.query(described, "JSONCompactEachRow", self.request.parameters)
-            return tuple(json.loads(line)[1] for line in bytes(rows).splitlines())
+            found = handle.query(described, "JSONCompactEachRow", self.request.parameters)
+            return tuple(json.loads(line)[1] for line in found.rows().splitlines())
         return ()
 
     def _handle(self, *, reads: bool, sets: bool) -> Handle:
@@ -220,7 +225,7 @@ class Execution:
 def _rest(first: bytes, reader: Readable) -> bytes:
     """Return `first` and all that follows; raises EngineError (QUERY_IS_TOO_LARGE) past the bound."""
     pieces, size = [first], len(first)
-    while piece := reader.read(PIECE_BYTES):
+    while piece := reader.read(_ROWS_BYTES):
         pieces.append(piece)
         size += len(piece)
         if size > MAX_SQL_BYTES:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import secrets
 import time
@@ -13,14 +12,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import uuid4
 
-from aiohttp import BodyPartReader, hdrs, web
+from aiohttp import hdrs, web
 
 from infra.local.clickhouse import access
+from infra.local.clickhouse.bodies import RECEIVE_BYTES, receive_body, receive_request
 from infra.local.clickhouse.compression import WORTH_COMPRESSING, accepted, compress
 from infra.local.clickhouse.errors import Code, EngineError
-from infra.local.clickhouse.execution import PIECE_BYTES, Answer, Execution
+from infra.local.clickhouse.execution import Answer, Execution
 from infra.local.clickhouse.fence import Fence
-from infra.local.clickhouse.request import Request, read_request
+from infra.local.clickhouse.request import Request
 from infra.local.clickhouse.sessions import Session, Sessions
 from infra.local.clickhouse.wire import broken_stream, content_type, new_tag, status_of
 
@@ -41,34 +41,15 @@ T = TypeVar("T")
 # Requests wait in these threads for the engine, which runs at most two threads of its own for each.
 _WORKERS: Final = 32
 _MAX_URL_BYTES: Final = 1 << 20
-# A body up to this size is received before a thread takes it up: fewer handovers than piece by piece.
-_BODY_IN_MEMORY: Final = 16 << 20
-_MAX_FORM_BYTES: Final = 256 << 20
 _DISPLAY_NAME: Final = "spendstream-embedded"
 _SWEEP_SECONDS: Final = 1.0
 _KILL_SECONDS: Final = 0.25
+_CLOSE_SECONDS: Final = 1.0
 _CORS_PREFLIGHT: Final = {
     "Access-Control-Allow-Headers": "*, Authorization",
     "Access-Control-Allow-Methods": "POST, GET, OPTIONS",
     "Access-Control-Max-Age": "86400",
 }
-
-
-class _Upload:
-    """A large body, read by a worker thread while the event loop receives it."""
-
-    def __init__(self, first: bytes, http: web.BaseRequest, loop: asyncio.AbstractEventLoop) -> None:
-        self._ready = first
-        self._position = 0
-        self._http = http
-        self._loop = loop
-
-    def read(self, size: int, /) -> bytes:
-        if self._position >= len(self._ready):
-            more = asyncio.run_coroutine_threadsafe(_receive(self._http, PIECE_BYTES), self._loop)
-            self._ready, self._position = more.result(), 0
-        start, self._position = self._position, self._position + size
-        return self._ready[start : self._position]
 
 
 class Endpoint:
@@ -82,6 +63,7 @@ class Endpoint:
         self._sessions = Sessions(engine.open)
         self._workers = ThreadPoolExecutor(_WORKERS, "clickhouse")
         self._markers: dict[str, str] = {}
+        self._requests: set[asyncio.Task[object]] = set()
 
     async def serve(self, listener: socket.socket, stop: asyncio.Event, *, grace: float) -> None:
         """Answer on `listener` until `stop` is set; then let running requests end within `grace` seconds."""
@@ -92,17 +74,29 @@ class Endpoint:
             handler_cancellation=True,
             max_line_size=_MAX_URL_BYTES,
             max_field_size=_MAX_URL_BYTES,
-            read_bufsize=PIECE_BYTES,
+            read_bufsize=RECEIVE_BYTES,
         )
-        runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=grace)
+        runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_CLOSE_SECONDS)
         await runner.setup()
-        await web.SockSite(runner, listener).start()
+        site = web.SockSite(runner, listener)
+        await site.start()
         sweeper = asyncio.create_task(self._sweep())
         await stop.wait()
         sweeper.cancel()
+        await site.stop()
+        server.pre_shutdown()
+        await self._finish_requests(grace)
         await runner.cleanup()
         self._workers.shutdown()
         self._sessions.close()
+
+    async def _finish_requests(self, grace: float) -> None:
+        if self._requests:
+            await asyncio.wait(self._requests, timeout=grace)
+        for request in self._requests:
+            request.cancel()  # it stops its query and waits for the thread
+        if self._requests:
+            await asyncio.wait(self._requests)
 
     async def answer(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request."""
@@ -113,7 +107,7 @@ class Endpoint:
             headers |= _allow(origin)
             if fixed := _fixed_answer(http, headers):
                 return fixed
-            return await self._query(http, await _read(http), headers)
+            return await self._query(http, await receive_request(http), headers)
         except EngineError as error:
             return self._refusal(error, headers)
         except Exception as error:  # the edge: a client gets an answer, whatever we did wrong
@@ -132,7 +126,7 @@ class Endpoint:
             headers.pop(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, None)
         headers["X-ClickHouse-Query-Id"] = query_id
         headers["X-ClickHouse-Timezone"] = self._engine.timezone
-        with self._lent_session(request) as session:
+        with self._tracked(), self._lent_session(request) as session:
             execution = Execution(
                 engine=self._engine,
                 fence=self._fence,
@@ -152,7 +146,7 @@ class Endpoint:
         self, http: web.BaseRequest, execution: Execution, headers: dict[str, str]
     ) -> web.StreamResponse:
         started = time.perf_counter()
-        upload = await _body(http)
+        upload = await receive_body(http)
         encoding = http.headers.get(hdrs.CONTENT_ENCODING, "")
         packing = accepted(http.headers.get(hdrs.ACCEPT_ENCODING, ""))
         if not execution.request.compression_allowed:
@@ -201,14 +195,27 @@ class Endpoint:
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            while not (await asyncio.wait({future}, timeout=_KILL_SECONDS))[0]:
-                await asyncio.to_thread(self._engine.kill, execution.marker)
-            with suppress(EngineError):
-                future.result()
+            await _completed(asyncio.create_task(self._stop(execution, future)))
             raise
 
+    async def _stop(self, execution: Execution, future: asyncio.Future[T]) -> None:
+        """Kill the query until its thread is done: it may not have begun when the first try is made."""
+        while not (await asyncio.wait({future}, timeout=_KILL_SECONDS))[0]:
+            await asyncio.to_thread(self._engine.kill, execution.marker)
+        future.exception()  # nobody is left to be told
+
     async def _in_worker(self, job: Callable[[], T]) -> T:
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._workers, job))
+        return await _completed(asyncio.get_running_loop().run_in_executor(self._workers, job))
+
+    @contextmanager
+    def _tracked(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (narrows the type: a coroutine runs in a task)
+        self._requests.add(task)
+        try:
+            yield
+        finally:
+            self._requests.discard(task)
 
     @contextmanager
     def _lent_session(self, request: Request) -> Iterator[Session | None]:
@@ -237,15 +244,23 @@ class Endpoint:
         )
 
 
+async def _completed(future: asyncio.Future[T]) -> T:
+    """Wait for `future`, however often this task is cancelled meanwhile: a thread uses the handle."""
+    while not future.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({future})
+    return future.result()
+
+
 class _Framed:
     """Rows for a stream: an error amid them becomes a block that tells it, and `broken`."""
 
-    def __init__(self, rows: Iterator[bytes | memoryview], tag: str) -> None:
+    def __init__(self, rows: Iterator[bytes], tag: str) -> None:
         self._rows = rows
         self.tag = tag
         self.broken = False
 
-    def __iter__(self) -> Iterator[bytes | memoryview]:
+    def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._rows
         except EngineError as error:
@@ -276,42 +291,3 @@ def _fixed_answer(http: web.BaseRequest, headers: dict[str, str]) -> web.Respons
 
 def _allow(origin: str) -> dict[str, str]:
     return {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin, hdrs.VARY: hdrs.ORIGIN} if origin else {}
-
-
-async def _read(http: web.BaseRequest) -> Request:
-    """Read the request's arguments, and the fields and files of a form."""
-    arguments, files = dict(http.query), list[tuple[str, bytes]]()
-    if http.content_type == "multipart/form-data":
-        size = 0
-        async for part in await http.multipart():
-            if not isinstance(part, BodyPartReader) or not part.name:
-                continue
-            data = bytes(await part.read())
-            size += len(data)
-            if size > _MAX_FORM_BYTES:
-                message = f"The form is larger than {_MAX_FORM_BYTES} bytes."
-                raise EngineError.raised(Code.QUERY_IS_TOO_LARGE, message)
-            if part.filename is None:
-                arguments[part.name] = data.decode(errors="replace")
-            else:
-                files.append((part.name, data))
-    return read_request(http.method, arguments, http.headers, files)
-
-
-async def _body(http: web.BaseRequest) -> Readable:
-    """Return the body to read from: in memory, or for a large one as it arrives."""
-    if http.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and http.transport:
-        http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    first = await _receive(http, _BODY_IN_MEMORY)
-    if len(first) < _BODY_IN_MEMORY:
-        return io.BytesIO(first)
-    return _Upload(first, http, asyncio.get_running_loop())
-
-
-async def _receive(http: web.BaseRequest, size: int) -> bytes:
-    """Receive `size` bytes or a little more; fewer only at the end of the body."""
-    pieces, received = list[bytes](), 0
-    while received < size and (piece := await http.content.readany()):
-        pieces.append(piece)
-        received += len(piece)
-    return b"".join(pieces)

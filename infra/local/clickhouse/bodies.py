@@ -1,0 +1,79 @@
+"""Bodies of requests: forms, and uploads that a worker thread reads while the event loop receives them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import BodyPartReader, hdrs, web
+
+from infra.local.clickhouse.errors import Code, EngineError
+from infra.local.clickhouse.request import Request, read_request
+
+if TYPE_CHECKING:
+    from infra.local.clickhouse.compression import Readable
+
+__all__ = ["RECEIVE_BYTES", "receive_body", "receive_request"]
+
+#: A large body is handed over in pieces of about this size.
+RECEIVE_BYTES: Final = 1 << 20
+# A body up to this size is received before a thread takes it up: fewer handovers than piece by piece.
+_BODY_IN_MEMORY: Final = 16 << 20
+_MAX_FORM_BYTES: Final = 256 << 20
+
+
+class _Upload:
+    """A large body, read by a worker thread while the event loop receives it."""
+
+    def __init__(self, first: bytes, http: web.BaseRequest, loop: asyncio.AbstractEventLoop) -> None:
+        self._ready = first
+        self._position = 0
+        self._http = http
+        self._loop = loop
+
+    def read(self, size: int, /) -> bytes:
+        if self._position >= len(self._ready):
+            more = asyncio.run_coroutine_threadsafe(_receive(self._http, RECEIVE_BYTES), self._loop)
+            self._ready, self._position = more.result(), 0
+        start, self._position = self._position, self._position + size
+        return self._ready[start : self._position]
+
+
+async def receive_request(http: web.BaseRequest) -> Request:
+    """Read the request's arguments, and the fields and files of a form."""
+    arguments, files = dict(http.query), list[tuple[str, bytes]]()
+    if http.content_type == "multipart/form-data":
+        size = 0
+        async for part in await http.multipart():
+            if not isinstance(part, BodyPartReader) or not part.name:
+                continue
+            data = bytes(await part.read())
+            size += len(data)
+            if size > _MAX_FORM_BYTES:
+                message = f"The form is larger than {_MAX_FORM_BYTES} bytes."
+                raise EngineError.raised(Code.QUERY_IS_TOO_LARGE, message)
+            if part.filename is None:
+                arguments[part.name] = data.decode(errors="replace")
+            else:
+                files.append((part.name, data))
+    return read_request(http.method, arguments, http.headers, files)
+
+
+async def receive_body(http: web.BaseRequest) -> Readable:
+    """Return the body to read from: in memory, or for a large one as it arrives."""
+    if http.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and http.transport:
+        http.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    first = await _receive(http, _BODY_IN_MEMORY)
+    if len(first) < _BODY_IN_MEMORY:
+        return io.BytesIO(first)
+    return _Upload(first, http, asyncio.get_running_loop())
+
+
+async def _receive(http: web.BaseRequest, size: int) -> bytes:
+    """Receive `size` bytes or a little more; fewer only at the end of the body."""
+    pieces, received = list[bytes](), 0
+    while received < size and (piece := await http.content.readany()):
+        pieces.append(piece)
+        received += len(piece)
+    return b"".join(pieces)
