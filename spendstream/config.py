@@ -66,6 +66,10 @@ class Config(Struct, frozen=True, kw_only=True):
     """Who may call the gateway. With none, it serves loopback only and believes the caller's headers."""
     price_file: Path | None = None
     """A TOML file of your own prices, which beat the shipped ones."""
+    budget_file: Path | None = None
+    """A file of budgets, which the workers watch; see docs/budgets.md."""
+    slack_webhook: Secret = Secret()
+    """The address of a Slack incoming webhook that alerts are sent to."""
     worker_metrics_port: Port = 0
     """Where a worker answers Prometheus, on loopback; 0 takes any free port, which it prints."""
     sink_metrics_port: Port = 0

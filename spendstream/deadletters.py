@@ -6,31 +6,39 @@ can be mended and sent back, and a reader needs no decoder.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, Protocol, Self
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal, Protocol, Self
 
 import msgspec
+from msgspec import Meta
 
 __all__ = ["DeadLetter", "DeadLetterOffice", "Stage"]
 
 Stage = Literal["decode", "validate", "land"]
+
+_PREFIX = "spendstream-"
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """One record that could not be processed. `timestamp` is the broker's, in milliseconds UTC."""
 
     topic: str
-    partition: int
-    offset: int
-    timestamp: int
+    partition: Annotated[int, Meta(ge=0, lt=2**31)]
+    offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    timestamp: Annotated[int, Meta(ge=-1, lt=2**53)]
     stage: Stage
     reason: str
     key: bytes | None
     value: bytes | None
 
     def headers(self) -> list[tuple[str, bytes]]:
-        """Return what the letter's record says about the original."""
+        """Return what the letter's record says about the original.
+
+        The original's key is among it: the letter's own is the topic. Like a record, it may have none.
+        """
+        key = [] if self.key is None else [("spendstream-key", self.key)]
         return [
+            *key,
             ("spendstream-topic", self.topic.encode()),
             ("spendstream-partition", str(self.partition).encode()),
             ("spendstream-offset", str(self.offset).encode()),
@@ -40,24 +48,17 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     @classmethod
-    def from_record(
-        cls, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]]
-    ) -> Self:
+    def from_record(cls, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> Self:
         """Return the letter that a record of the dead-letter topic holds; ValueError if it is none."""
-        said: Mapping[str, str] = {name: text.decode("utf-8", "replace") for name, text in headers}
+        raw = {name: content or b"" for name, content in headers if name.startswith(_PREFIX)}
+        said: dict[str, object] = {
+            name.removeprefix(_PREFIX): content.decode("utf-8", "replace") for name, content in raw.items()
+        }
+        said |= {"key": raw.get(f"{_PREFIX}key"), "value": value}
         try:
-            return cls(
-                topic=said["spendstream-topic"],
-                partition=int(said["spendstream-partition"]),
-                offset=int(said["spendstream-offset"]),
-                timestamp=int(said["spendstream-timestamp"]),
-                stage=msgspec.convert(said["spendstream-stage"], Stage),
-                reason=said["spendstream-reason"],
-                key=key,
-                value=value,
-            )
-        except (KeyError, msgspec.ValidationError) as error:
-            raise ValueError(f"no dead letter of ours: header {error} is missing or wrong") from error
+            return msgspec.convert(said, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"no dead letter of ours: {error}") from error
 
 
 class DeadLetterOffice(Protocol):

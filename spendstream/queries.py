@@ -13,8 +13,11 @@ __all__ = ["RECONCILE", "miscounted", "pico"]
 
 
 def pico(column: str) -> str:
-    """Return the SQL of a money column (or an expression) as integer picodollars."""
-    return f"toInt128({column} * {PICO})"
+    """Return the SQL of a money column (or an expression) as integer picodollars.
+
+    The detour over 256 bits is for sums beyond 10^14 dollars, which would silently wrap around in 128.
+    """
+    return f"toInt128(toDecimal256({column}, 12) * {PICO})"
 
 
 RECONCILE = f"""

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from spendstream.codec import MAX_EVENT_BYTES
 
-__all__ = ["ALL_TOPICS", "DEAD_LETTERS", "USAGE_PODS", "USAGE_TOKENS", "WORKER_GROUP", "Topic"]
+__all__ = ["ALERTS", "ALL_TOPICS", "DEAD_LETTERS", "USAGE_PODS", "USAGE_TOKENS", "WORKER_GROUP", "Topic"]
 
 _DAY_MS = 24 * 3600 * 1000
 _MAX_RECORD_BYTES = 8 * MAX_EVENT_BYTES  # so that an oversized event arrives, and becomes a dead letter
@@ -49,8 +49,16 @@ DEAD_LETTERS = Topic(
     retention_ms=30 * _DAY_MS,
     max_record_bytes=_MAX_RECORD_BYTES + _HEADROOM,
 )
+ALERTS = Topic(
+    name="alerts",
+    holds="Alert: one for each change of state",
+    keyed_by="alert id",
+    partitions=1,
+    retention_ms=30 * _DAY_MS,
+    max_record_bytes=MAX_EVENT_BYTES,
+)
 
-ALL_TOPICS = (USAGE_TOKENS, USAGE_PODS, DEAD_LETTERS)
+ALL_TOPICS = (USAGE_TOKENS, USAGE_PODS, ALERTS, DEAD_LETTERS)
 
 WORKER_GROUP = "spendstream-worker"
 """The consumer group of the stream processors; what it has committed has landed in ClickHouse."""

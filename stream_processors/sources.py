@@ -43,21 +43,22 @@ class Sources:
         self._processors: dict[tuple[str, int], SourceProcessor] = {}
 
     async def process(self, topic: str, partition: int, generation: int, block: RecordBlock) -> None:
-        """Land a block that was delivered under a `generation` of the consumer group."""
+        """Land a block that was delivered under a `generation` of the consumer group.
+
+        Raises RuntimeError when the topic was deleted and created anew: the consumer goes on from its old
+        position, and would skip what the new topic has before that. The process must end then; the group's
+        commits went with the old topic, so that the next life reads the new one from its beginning.
+        """
         if generation != self._generation:
             self._processors.clear()
             self._generation = generation
         processor = self._processors.get((topic, partition))
-        if processor is None or await self._began_again(processor, block):
+        if processor is None:
             processor = await self._recovered(topic, partition)
             self._processors[topic, partition] = processor
+        elif await self._current(topic) != processor.source.incarnation:
+            raise RuntimeError(f"{topic} was deleted and created anew: the worker has to start again")
         await processor.process(block)
-
-    async def _began_again(self, processor: SourceProcessor, block: RecordBlock) -> bool:
-        """Tell whether offsets went back because the topic was deleted and created anew."""
-        if block.first >= processor.next_offset:
-            return False
-        return await self._current(processor.source.topic) != processor.source.incarnation
 
     async def _recovered(self, topic: str, partition: int) -> SourceProcessor:
         kind, codec = TOPICS[topic]

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple, Protocol
 
 import faust
 import structlog
 import uvloop
+from faust.types import TP
 from prometheus_client import CollectorRegistry, start_http_server
 
 from spendstream.adapters.kafka import topic_incarnation
+from spendstream.budgets import BudgetBook
+from spendstream.clock import now_micros
 from spendstream.config import Config
+from spendstream.errors import BrokerUnavailable, ConfigError, TransientError
+from spendstream.patience import patiently
 from spendstream.store import UsageStore
+from spendstream.topics import USAGE_TOKENS
 from stream_processors.app import create_app
+from stream_processors.evaluator import BudgetStore, Evaluator
 from stream_processors.metrics import WorkerMetrics
-from stream_processors.office import KafkaOffice
-from stream_processors.sources import Sources
+from stream_processors.outlet import Outlet
+from stream_processors.sources import TOPICS, Sources
 
-__all__ = ["ClosableStore", "run"]
+__all__ = ["Budgets", "ClosableStore", "run"]
 
 _log = structlog.get_logger(__name__)
 
 _MICROS = 1_000_000
+_WATCH_S = 1.0
+_EVALUATE_S = 1.0
+_STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 class ClosableStore(UsageStore, Protocol):
@@ -32,18 +46,34 @@ class ClosableStore(UsageStore, Protocol):
         """Let go of them."""
 
 
-def run(config: Config, servers: str, store: ClosableStore) -> None:
+class ClosableBudgetStore(BudgetStore, Protocol):
+    """A budget store that holds connections."""
+
+    async def close(self) -> None:
+        """Let go of them."""
+
+
+class Budgets(NamedTuple):
+    """The budgets to watch, and where their spend is asked for."""
+
+    book: BudgetBook
+    store: ClosableBudgetStore
+
+
+def run(config: Config, servers: str, store: ClosableStore, budgets: Budgets | None) -> None:
     """Run a worker until SIGTERM or SIGINT; raise what made it crash."""
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     registry = CollectorRegistry()
     metrics = WorkerMetrics(registry)
-    office = KafkaOffice(servers)
+    outlet = Outlet(servers)
 
     async def incarnation(topic: str) -> str:
         return await topic_incarnation(servers, topic)
 
-    sources = Sources(store, office, metrics, incarnation, horizon=config.duplicate_horizon_s * _MICROS)
+    if not (found := loop.run_until_complete(_topics(incarnation))):
+        return
+    sources = Sources(store, outlet, metrics, incarnation, horizon=config.duplicate_horizon_s * _MICROS)
     app = create_app(servers, sources, metrics)
     server, _ = start_http_server(config.worker_metrics_port, "127.0.0.1", registry)
 
@@ -51,11 +81,64 @@ def run(config: Config, servers: str, store: ClosableStore) -> None:
     async def announce() -> None:
         print(f"worker ready, metrics on http://127.0.0.1:{server.server_port}/metrics", flush=True)  # noqa: T201
 
+    @app.timer(_WATCH_S)  # type: ignore[untyped-decorator]
+    async def watch() -> None:
+        """End the process when a topic was created anew: to a running consumer that can look like silence."""
+        with suppress(ConfigError, BrokerUnavailable):  # between the two, and while Kafka is away
+            for topic, known in found.items():
+                if await incarnation(topic) != known:
+                    await app.crash(RuntimeError(f"{topic} was deleted and created anew: start again"))
+
+    if budgets is not None:
+        _evaluate_budgets(app, Evaluator(budgets.book, budgets.store, outlet.announce))
+
     @app.on_before_shutdown.connect
     async def close(*_: object, **__: object) -> None:
-        await office.close()
+        await outlet.close()
         await store.close()
+        if budgets is not None:
+            await budgets.store.close()
 
     faust.Worker(
         app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False
     ).execute_from_commandline()
+
+
+def _evaluate_budgets(app: faust.App, evaluator: Evaluator) -> None:
+    """Look at the budgets every second, in the one worker that has the first partition."""
+    first = TP(USAGE_TOKENS.name, 0)
+
+    @app.timer(_EVALUATE_S)  # type: ignore[untyped-decorator]
+    async def evaluate() -> None:
+        if first not in app.consumer.assignment():
+            evaluator.rest()
+            return
+        try:
+            for alert in await evaluator.evaluate(now_micros()):
+                _log.info("alert", state=alert.state, title=alert.title)
+        except TransientError as error:
+            _log.warning("waiting", why=str(error))
+
+
+async def _topics(incarnation: Callable[[str], Awaitable[str]]) -> dict[str, str]:
+    """Return our topics' incarnations, once Kafka and all of them are there; none when told to stop first.
+
+    Faust does not start without them.
+    """
+
+    async def found(topic: str) -> str:
+        try:
+            return await incarnation(topic)
+        except ConfigError as error:  # nobody has made it yet
+            raise BrokerUnavailable(str(error), retry_after=1.0) from error
+
+    async def all_found() -> dict[str, str]:
+        return {topic: await patiently(partial(found, topic), lambda: None) for topic in TOPICS}
+
+    finding = asyncio.create_task(all_found())
+    for number in _STOP:
+        asyncio.get_running_loop().add_signal_handler(number, finding.cancel)
+    await asyncio.wait([finding])
+    for number in _STOP:
+        asyncio.get_running_loop().remove_signal_handler(number)
+    return {} if finding.cancelled() else finding.result()

@@ -18,10 +18,12 @@ EVENT_TABLES = {"tokens": "token_usage_raw", "pods": "pod_usage_raw"}
 
 _MICROS = pa.timestamp("us", tz="UTC")
 _SECONDS = pa.timestamp("s", tz="UTC")
-_MONEY = pa.decimal128(38, 12)
+_MONEY, _WHOLE = pa.decimal128(38, 12), pa.decimal128(38, 0)
 _UUID = pa.binary(16)
 _TEXT, _UINT64, _UINT32, _UINT16 = pa.string(), pa.uint64(), pa.uint32(), pa.uint16()
 _LABELS = pa.map_(pa.string(), pa.string())
+
+pa.array([])  # the first array makes pyarrow import pandas if it is there: now, not while an event waits
 
 _Convert = Callable[[Sequence[Any]], pa.Array]
 
@@ -30,8 +32,12 @@ class _Column(NamedTuple):
     """A column of a table, and the event's field that fills it."""
 
     name: str
-    field: str
+    field: Callable[[Any], Any]
     convert: _Convert
+
+    def of(self, events: Sequence[Any]) -> pa.Array:
+        """Return the column of `events`; a pass for each field is twice as fast as rows turned around."""
+        return self.convert(list(map(self.field, events)))
 
 
 def _plain(kind: pa.DataType) -> _Convert:
@@ -39,12 +45,18 @@ def _plain(kind: pa.DataType) -> _Convert:
 
 
 def _money(values: Sequence[int | None]) -> pa.Array:
-    """Return picodollars as Decimal(38, 12): the same integers, with another point. No rounding, no float."""
-    digits = b"".join([(value or 0).to_bytes(16, "little", signed=True) for value in values])
-    validity = None
-    if None in values:
-        validity = pa.array([value is not None for value in values]).buffers()[1]
-    return pa.Array.from_buffers(_MONEY, len(values), [validity, pa.py_buffer(digits)])
+    """Return an event's picodollars, which fit into 63 bits, as Decimal(38, 12)."""
+    return _with_point(pa.array(values, pa.int64()).cast(_WHOLE))
+
+
+def _sums(values: Sequence[int]) -> pa.Array:
+    """Return sums of picodollars, of any size, as Decimal(38, 12)."""
+    return _with_point(pa.array(values, _WHOLE))
+
+
+def _with_point(whole: pa.Array) -> pa.Array:
+    """Return picodollars as dollars: the same integers, with another point. No rounding, no float."""
+    return pa.Array.from_buffers(_MONEY, len(whole), whole.buffers())
 
 
 def _uuids(values: Sequence[Any]) -> pa.Array:
@@ -58,13 +70,13 @@ def _maps(values: Sequence[dict[str, str]]) -> pa.Array:
 
 
 def _columns(convert: _Convert, *names: str) -> list[_Column]:
-    return [_Column(name, name, convert) for name in names]
+    return [_Column(name, attrgetter(name), convert) for name in names]
 
 
 _COMMON = [
     *_columns(_plain(_MICROS), "event_time"),
-    _Column("event_id", "id", _uuids),
-    _Column("event_source", "source", _plain(_TEXT)),
+    _Column("event_id", attrgetter("id"), _uuids),
+    _Column("event_source", attrgetter("source"), _plain(_TEXT)),
     *_columns(_plain(_TEXT), "org", "team", "project", "environment", "service"),
     *_columns(_money, "cost"),
 ]
@@ -74,8 +86,8 @@ _TOKENS = [
     *_columns(_plain(_UINT64), "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"),
     *_columns(_plain(_UINT64), "reasoning_tokens"),
     *_columns(_money, "list_cost", "avoided_by_cache", "avoided_by_routing", "avoided_by_compression"),
-    _Column("duration_us", "duration", _plain(_UINT64)),
-    _Column("time_to_first_token_us", "time_to_first_token", _plain(_UINT64)),
+    _Column("duration_us", attrgetter("duration"), _plain(_UINT64)),
+    _Column("time_to_first_token_us", attrgetter("time_to_first_token"), _plain(_UINT64)),
     *_columns(_plain(_UINT16), "status", "retries"),
     *_columns(_plain(_TEXT), "error_type", "usage_source", "cache_outcome", "route", "route_reason"),
     *_columns(_plain(pa.float64()), "cache_similarity"),
@@ -91,17 +103,13 @@ _PODS = [
     *_columns(_plain(_UINT64), "gpu_request", "gpu_usage", "storage_request"),
     *_columns(_plain(_UINT64), "network_received", "network_sent"),
 ]
-_LAYOUTS = {
-    kind: (columns, attrgetter(*(column.field for column in columns)))
-    for kind, columns in (("tokens", _TOKENS), ("pods", _PODS))
-}
+_LAYOUTS = {"tokens": _TOKENS, "pods": _PODS}
 
 
 def event_table(source: Source, entries: Sequence[Entry]) -> pa.Table:
     """Return `entries`, at least one, as rows of their raw table."""
-    columns, fields = _LAYOUTS[source.kind]
-    values = zip(*[fields(entry.event) for entry in entries], strict=True)
-    table = {column.name: column.convert(cells) for column, cells in zip(columns, values, strict=True)}
+    events = [entry.event for entry in entries]
+    table = {column.name: column.of(events) for column in _LAYOUTS[source.kind]}
     table["src"] = _repeated(source.name, len(entries))
     table["src_off"] = pa.array([entry.offset for entry in entries], _UINT64)
     table["arrived_at"] = pa.array([entry.arrived // 1000 for entry in entries], _SECONDS)
@@ -127,7 +135,7 @@ def window_table(source: Source, states: Sequence[WindowState], arrived: int) ->
         table[name] = pa.array(cells, _TEXT)
     measures = zip(*[state.measures for state in states], strict=True)
     for name, cells in zip(Measures._fields, measures, strict=True):
-        table[name] = _money(cells) if name in MONEY_MEASURES else pa.array(cells, _UINT64)
+        table[name] = _sums(cells) if name in MONEY_MEASURES else pa.array(cells, _UINT64)
     return pa.table(table)
 
 

@@ -9,6 +9,7 @@ from importlib.resources import files
 
 import msgspec
 from clickhouse_connect.driver.asyncclient import AsyncClient
+from clickhouse_connect.driver.exceptions import Error
 
 from spendstream.adapters.clickhouse import DATABASE, connect, landing_errors
 from spendstream.config import Config, Secret
@@ -16,6 +17,7 @@ from spendstream.errors import ConfigError
 
 __all__ = ["Migration", "migrate", "pending", "shipped"]
 
+_TABLE_EXISTS = 57
 _NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 
 _LOG = """
@@ -129,7 +131,11 @@ def _check(steps: Sequence[Migration], applied: dict[int, str]) -> None:
 
 async def _apply(client: AsyncClient, step: Migration) -> None:
     for statement in step.statements:
-        await client.command(statement)
+        try:
+            await client.command(statement)
+        except Error as error:
+            if error.code != _TABLE_EXISTS:  # an earlier try was killed between this statement and the log
+                raise
     await client.insert(
         "schema_migration",
         [[step.number, step.name, step.sha256]],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ class Tables:
     def __init__(self, url: Secret) -> None:
         self._url = url
         self._client: AsyncClient | None = None
+        self._connecting = asyncio.Lock()
 
     async def insert(self, table: str, rows: pa.Table) -> None:
         """Insert `rows`; they can be queried on return."""
@@ -46,6 +48,7 @@ class Tables:
             self._client = None
 
     async def _connected(self) -> AsyncClient:
-        if self._client is None:
-            self._client = await connect(self._url)
-        return self._client
+        async with self._connecting:  # or two that come first would make a client each, and lose one
+            if self._client is None:
+                self._client = await connect(self._url)
+            return self._client

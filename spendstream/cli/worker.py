@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from sinks.clickhouse.alerts import ClickHouseBudgetStore
 from sinks.clickhouse.store import ClickHouseStore
+from spendstream.budgets import load
 from spendstream.cli.context import clickhouse_url, kafka_servers, load_config, log_to_stderr
-from stream_processors.worker import run
+from stream_processors.worker import Budgets, run
 
 __all__ = ["command"]
 
@@ -15,8 +17,13 @@ __all__ = ["command"]
 def command() -> None:
     """Run a stream processor: usage events in, exact windows out.
 
-    Start as many as there are partitions to share; each takes over what a dead one leaves.
+    Start as many as there are partitions to share; each takes over what a dead one leaves. With a
+    budget_file, one of them watches the budgets.
     """
     config = load_config()
     log_to_stderr(config)
-    run(config, kafka_servers(config), ClickHouseStore(clickhouse_url(config)))
+    url = clickhouse_url(config)
+    budgets = None
+    if config.budget_file is not None:
+        budgets = Budgets(load(config.budget_file), ClickHouseBudgetStore(url))
+    run(config, kafka_servers(config), ClickHouseStore(url), budgets)

@@ -182,6 +182,16 @@ class TestLife:
             query.join(DEADLINE)
         assert len(answers) == 1
 
+    def test_an_upload_that_stops_does_not_hold_the_process(self, tmp_path):
+        with running_endpoint(tmp_path, grace=0.2) as endpoint, connection(endpoint.url) as opened:
+            rows(endpoint.url, "CREATE TABLE half (a String) ENGINE = MergeTree ORDER BY a")
+            opened.putrequest("POST", "/?query=INSERT%20INTO%20half%20FORMAT%20LineAsString")
+            opened.putheader("Content-Length", str(2 << 20))
+            opened.endheaders(b"a line\n" * 100_000)
+            assert endpoint.stop() == 0
+        with running_endpoint(tmp_path) as endpoint:
+            assert rows(endpoint.url, "SELECT count() FROM half") == "0"
+
 
 @pytest.fixture(scope="module")
 def listener():

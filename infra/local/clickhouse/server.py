@@ -15,7 +15,7 @@ from uuid import uuid4
 from aiohttp import hdrs, web
 
 from infra.local.clickhouse import access
-from infra.local.clickhouse.bodies import RECEIVE_BYTES, receive_body, receive_request
+from infra.local.clickhouse.bodies import receive_body, receive_request
 from infra.local.clickhouse.compression import WORTH_COMPRESSING, accepted, compress
 from infra.local.clickhouse.errors import Code, EngineError
 from infra.local.clickhouse.execution import Answer, Execution
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from infra.local.clickhouse.access import Account
-    from infra.local.clickhouse.compression import Readable
+    from infra.local.clickhouse.bodies import Body
     from infra.local.clickhouse.engine import Engine
 
 __all__ = ["Endpoint"]
@@ -41,6 +41,8 @@ T = TypeVar("T")
 # Requests wait in these threads for the engine, which runs at most two threads of its own for each.
 _WORKERS: Final = 32
 _MAX_URL_BYTES: Final = 1 << 20
+# What a connection may receive before somebody reads it: a batch of rows should not have to wait.
+_READ_AHEAD_BYTES: Final = 4 << 20
 _DISPLAY_NAME: Final = "spendstream-embedded"
 _SWEEP_SECONDS: Final = 1.0
 _KILL_SECONDS: Final = 0.25
@@ -74,7 +76,7 @@ class Endpoint:
             handler_cancellation=True,
             max_line_size=_MAX_URL_BYTES,
             max_field_size=_MAX_URL_BYTES,
-            read_bufsize=RECEIVE_BYTES,
+            read_bufsize=_READ_AHEAD_BYTES,
         )
         runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_CLOSE_SECONDS)
         await runner.setup()
@@ -146,23 +148,27 @@ class Endpoint:
         self, http: web.BaseRequest, execution: Execution, headers: dict[str, str]
     ) -> web.StreamResponse:
         started = time.perf_counter()
-        upload = await receive_body(http)
+        body = await receive_body(http)
         encoding = http.headers.get(hdrs.CONTENT_ENCODING, "")
         packing = accepted(http.headers.get(hdrs.ACCEPT_ENCODING, ""))
         if not execution.request.compression_allowed:
             packing = ""
-        answer, body = await self._stoppable(execution, partial(_perform, execution, upload, encoding))
+        try:
+            work = partial(_perform, execution, body, encoding)
+            answer, rows = await self._stoppable(execution, work, body.abandon)
+        finally:
+            body.abandon()
         headers |= {
             "X-ClickHouse-Format": answer.output,
             "X-ClickHouse-Summary": answer.summary.header(time.perf_counter() - started),
             hdrs.CONTENT_TYPE: content_type(answer.output),
         }
-        if body is None:
+        if rows is None:
             return await self._stream(http, execution, answer, packing, headers)
-        if packing and len(body) >= WORTH_COMPRESSING:
+        if packing and len(rows) >= WORTH_COMPRESSING:
             headers[hdrs.CONTENT_ENCODING] = packing
-            body = await self._in_worker(partial(b"".join, compress([body], packing)))
-        return web.Response(body=body, headers=headers)
+            rows = await self._in_worker(partial(b"".join, compress([rows], packing)))
+        return web.Response(body=rows, headers=headers)
 
     async def _stream(
         self,
@@ -189,12 +195,19 @@ class Endpoint:
             await response.write_eof()
         return response
 
-    async def _stoppable(self, execution: Execution, job: Callable[[], T]) -> T:
-        """Run `job` in a worker thread; when the client leaves, stop its query and wait for the thread."""
+    async def _stoppable(
+        self, execution: Execution, job: Callable[[], T], abandon: Callable[[], None] | None = None
+    ) -> T:
+        """Run `job` in a worker thread; when the client leaves, stop its query and wait for the thread.
+
+        `abandon` wakes the thread where it waits for the client.
+        """
         future = asyncio.get_running_loop().run_in_executor(self._workers, job)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
+            if abandon:
+                abandon()
             await _completed(asyncio.create_task(self._stop(execution, future)))
             raise
 
@@ -268,9 +281,9 @@ class _Framed:
             yield broken_stream(str(error), self.tag)
 
 
-def _perform(execution: Execution, upload: Readable, encoding: str) -> tuple[Answer, bytes | None]:
+def _perform(execution: Execution, body: Body, encoding: str) -> tuple[Answer, bytes | None]:
     """Execute, and collect the body if it is at hand or wanted whole; None for one to stream."""
-    answer = execution.run(upload, encoding)
+    answer = execution.run(body, encoding)
     if answer.whole or execution.request.wait_end_of_query:
         return answer, b"".join(answer.rows)
     return answer, None

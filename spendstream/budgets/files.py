@@ -1,0 +1,117 @@
+"""Budgets from a YAML or TOML file, read whole, with all mistakes told at once; see docs/budgets.md.
+
+YAML needs the package pyyaml, which is imported only when a YAML file is read. Numbers are read as decimals,
+exactly as written: no binary fraction comes near money.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from spendstream.budgets.currencies import Rates, read_rates
+from spendstream.budgets.definition import Budget, BudgetBook
+from spendstream.budgets.entries import Entry, read_entry
+from spendstream.budgets.fields import Mistakes, unknown
+from spendstream.budgets.versions import versions
+from spendstream.errors import ConfigError
+
+__all__ = ["load"]
+
+_SECTIONS = ("budgets", "currency_rates")
+
+
+def load(path: Path) -> BudgetBook:
+    """Return the budgets in the file at `path` (.yaml, .yml or .toml).
+
+    Raises ConfigError with one line for each mistake, which names the file, the budget and the field.
+    """
+    document = _document(path)
+    mistakes = Mistakes(str(path))
+    for name in document:
+        if name not in _SECTIONS:
+            mistakes.add(name, unknown("section", name, _SECTIONS))
+    rates = read_rates(document.get("currency_rates", {}), mistakes.within("currency_rates"))
+    budgets = _budgets(_entries(document.get("budgets", []), mistakes), rates)
+    if mistakes.found:
+        raise ConfigError("\n".join(mistakes.found))
+    return BudgetBook(budgets)
+
+
+def _entries(raw: Any, mistakes: Mistakes) -> list[tuple[Entry, Mistakes]]:
+    if not isinstance(raw, list):
+        mistakes.add("budgets", f"expected a list of budgets, found {raw!r}")
+        return []
+    entries = []
+    for number, fields in enumerate(raw, 1):
+        if not isinstance(fields, Mapping):
+            mistakes.add(f"budget {number}", f"expected the fields of a budget, found {fields!r}")
+            continue
+        name = fields.get("id")
+        place = mistakes.within(f"budget {number} ({name})" if isinstance(name, str) else f"budget {number}")
+        entry = read_entry(fields, place)
+        if entry is not None:
+            entries.append((entry, place))
+    return entries
+
+
+def _budgets(entries: list[tuple[Entry, Mistakes]], rates: Rates) -> list[Budget]:
+    by_id: dict[str, list[tuple[Entry, Mistakes]]] = {}
+    for entry, place in entries:
+        by_id.setdefault(entry.id, []).append((entry, place))
+    return [budget for group in by_id.values() for budget in versions(group, rates)]
+
+
+def _document(path: Path) -> Mapping[str, Any]:
+    readers: Mapping[str, Callable[[str], Any]] = {".toml": _toml, ".yaml": _yaml, ".yml": _yaml}
+    if path.suffix not in readers:
+        raise ConfigError(f"{path}: expected a file called .yaml, .yml or .toml")
+    try:
+        document = readers[path.suffix](path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the budgets: {error.strerror}") from error
+    except ImportError as error:
+        raise ConfigError(
+            f"{path}: reading YAML needs the package pyyaml: install it, or write the budgets as TOML"
+        ) from error
+    except ValueError as error:
+        kind = "TOML" if path.suffix == ".toml" else "YAML"
+        raise ConfigError(f"{path}: not valid {kind}: {' '.join(str(error).split())}") from error
+    if not isinstance(document, Mapping):
+        raise ConfigError(f"{path}: expected the sections {' and '.join(_SECTIONS)}, found {document!r:.80}")
+    return document
+
+
+def _toml(text: str) -> Any:
+    return tomllib.loads(text, parse_float=Decimal)
+
+
+def _yaml(text: str) -> Any:
+    """Parse YAML with decimals for floats, and an error for a key that is given twice; raise ValueError."""
+    yaml = importlib.import_module("yaml")
+
+    def number(loader: Any, node: Any) -> Any:
+        value = loader.construct_scalar(node)
+        try:
+            return Decimal(value.replace("_", ""))
+        except ArithmeticError:
+            return value  # what no field takes for a number will say what it is
+
+    def mapping(loader: Any, node: Any) -> Any:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            raise ValueError(f"{min(twice)} is given twice in line {node.start_mark.line + 1} or below")
+        return loader.construct_mapping(node, deep=True)
+
+    loader = type("ExactLoader", (yaml.SafeLoader,), {})
+    loader.add_constructor("tag:yaml.org,2002:float", number)  # type: ignore[attr-defined]  # of SafeLoader
+    loader.add_constructor("tag:yaml.org,2002:map", mapping)  # type: ignore[attr-defined]
+    try:
+        return yaml.load(text, Loader=loader)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error

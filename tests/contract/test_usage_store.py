@@ -1,0 +1,353 @@
+"""What every usage store promises: in memory, and on ClickHouse."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from clickhouse_connect.driver.asyncclient import AsyncClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sinks.clickhouse.migrations import migrate
+from sinks.clickhouse.store import ClickHouseStore
+from spendstream.adapters.clickhouse import connect
+from spendstream.clock import now_micros
+from spendstream.config import Config, Secret
+from spendstream.errors import StoreUnavailable
+from spendstream.events import PodUsage, TokenUsage
+from spendstream.ids import derived_id
+from spendstream.ledger import ELSEWHERE, WindowState
+from spendstream.store import Source, UsageStore
+from spendstream.testing import MemoryStore
+from spendstream.windows import DAY, HOUR, MINUTE, Dimensions, Entry, Measures, Usage, WindowKey
+
+pytestmark = pytest.mark.xdist_group("usage-store")
+
+SECOND = 1_000_000
+START = 1_700_000_000 * SECOND
+ARRIVED = now_micros() // 1000  # retention counts from here
+HORIZON = 600 * SECOND
+PICO_DIGITS = 10**38 - 1  # the most that Decimal(38, 12) holds
+
+
+@pytest.fixture(scope="session")
+def migrated(clickhouse_url: str) -> Secret:
+    url = Secret(clickhouse_url)
+    asyncio.run(migrate(url, Config()))
+    return url
+
+
+async def emptied(url: Secret) -> AsyncClient:
+    connection = await connect(url)
+    for table in ("token_usage_raw", "pod_usage_raw", "cost_window_state"):
+        await connection.command(f"TRUNCATE TABLE {table}")
+    return connection
+
+
+@pytest.fixture
+async def client(migrated: Secret) -> AsyncIterator[AsyncClient]:
+    """A connection to ClickHouse, whose tables are empty."""
+    connection = await emptied(migrated)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(params=["memory", "clickhouse"])
+async def store(request: pytest.FixtureRequest, migrated: Secret) -> AsyncIterator[UsageStore]:
+    """An empty store of each kind."""
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    await (await emptied(migrated)).close()
+    on_clickhouse = ClickHouseStore(migrated)
+    yield on_clickhouse
+    await on_clickhouse.close()
+
+
+def source(incarnation: str = "one", partition: int = 0, kind: Any = "tokens") -> Source:
+    return Source(kind, f"usage.{kind}", partition, incarnation)
+
+
+def call(row: int, *, seconds: int = 0, **fields: Any) -> TokenUsage:
+    time = START + seconds * SECOND
+    return TokenUsage(
+        id=derived_id(time, b"contract", row),
+        event_time=time,
+        source="test",
+        **{"team": "a", "model": "gpt-4", "cost": 5, **fields},
+    )
+
+
+def entries(*events: Usage, first: int = 0) -> list[Entry]:
+    return [Entry(first + place, event, ARRIVED) for place, event in enumerate(events)]
+
+
+def dimensions(**names: str) -> Dimensions:
+    return Dimensions(**{**dict.fromkeys(Dimensions._fields, ""), "kind": "tokens", **names})
+
+
+def state(start: int, version: int, measures: Measures, *, size: int = MINUTE, **names: str) -> WindowState:
+    return WindowState(WindowKey(size, start, dimensions(**names)), version, measures)
+
+
+class TestEvents:
+    async def test_an_empty_store_left_nothing(self, store: UsageStore) -> None:
+        left = await store.recover(source(), HORIZON)
+        assert (left.floor, list(left.first_offsets), dict(left.newest_stored)) == (0, [], {})
+
+    async def test_the_first_delivery_of_an_id_wins_whatever_the_order_of_arrival(
+        self, store: UsageStore
+    ) -> None:
+        event = call(1)
+        for offset in (7, 3, 9):
+            await store.land_events(source(), entries(event, first=offset))
+        assert await store.first_offsets(source(), [event]) == {event.id.int: 3}
+        left = await store.recover(source(), HORIZON)
+        assert list(left.first_offsets) == [(event.id.int, event.event_time, 3)]
+
+    async def test_ids_of_another_source_are_elsewhere(self, store: UsageStore) -> None:
+        here, there, unknown = call(1), call(2), call(3)
+        await store.land_events(source(), entries(here, first=4))
+        await store.land_events(source("two"), entries(there, first=5))
+        asked = [here, there, unknown]
+        assert await store.first_offsets(source(), asked) == {here.id.int: 4, there.id.int: ELSEWHERE}
+        assert await store.first_offsets(source("two"), asked) == {here.id.int: ELSEWHERE, there.id.int: 5}
+
+    async def test_an_id_that_another_source_delivered_first_is_elsewhere_when_recovered(
+        self, store: UsageStore
+    ) -> None:
+        event = call(1)
+        await store.land_events(source("two"), entries(event, first=2))
+        left = await store.recover(source("one"), HORIZON)
+        assert list(left.first_offsets) == [(event.id.int, event.event_time, ELSEWHERE)]
+
+    async def test_ids_are_recovered_from_the_floor_on(self, store: UsageStore) -> None:
+        events = [call(row, seconds=100 * row) for row in range(20)]
+        await store.land_events(source(), entries(*events))
+        left = await store.recover(source(), HORIZON)
+        assert left.floor == events[-1].event_time - HORIZON
+        assert sorted(left.first_offsets) == sorted(
+            (event.id.int, event.event_time, offset)
+            for offset, event in enumerate(events)
+            if event.event_time >= left.floor
+        )
+        assert len(left.first_offsets) == 7
+
+    async def test_a_question_about_9000_events_is_answered(self, store: UsageStore) -> None:
+        events = [call(row, seconds=row) for row in range(9000)]
+        await store.land_events(source(), entries(*events[::2]))
+        found = await store.first_offsets(source(), events)
+        assert found == {event.id.int: place for place, event in enumerate(events[::2])}
+
+    async def test_events_of_more_than_a_hundred_days_land_in_one_go(self, store: UsageStore) -> None:
+        events = [call(day, seconds=day * DAY) for day in range(150)]
+        assert await store.land_events(source(), entries(*events)) == ()
+        assert len(await store.first_offsets(source(), events)) == 150
+
+    async def test_pods_and_calls_are_kept_apart(self, store: UsageStore) -> None:
+        pod = PodUsage(
+            id=uuid.uuid4(), event_time=START, end_time=START + 1, source="test", cluster="c",
+            namespace="n", pod="p", labels={"app": "web"},
+        )  # fmt: skip
+        pods = source(kind="pods")
+        await store.land_events(pods, entries(pod, first=11))
+        assert await store.first_offsets(pods, [pod]) == {pod.id.int: 11}
+
+
+class TestWindows:
+    async def test_the_highest_version_wins_whatever_the_order_of_arrival(self, store: UsageStore) -> None:
+        versions = [state(120, version, Measures(events=version, cost=version)) for version in (5, 9, 7)]
+        for version in versions:
+            await store.land_windows(source(), [version], ARRIVED)
+        assert list(await store.windows(source(), [versions[0].key])) == [versions[1]]
+
+    async def test_a_window_belongs_to_its_source(self, store: UsageStore) -> None:
+        mine, other = state(120, 5, Measures(events=1)), state(120, 9, Measures(events=2))
+        await store.land_windows(source(), [mine], ARRIVED)
+        await store.land_windows(source(partition=1), [other], ARRIVED)
+        assert list(await store.windows(source(), [mine.key])) == [mine]
+        assert list(await store.windows(source("two"), [mine.key])) == []
+
+    async def test_only_the_windows_asked_for_are_returned(self, store: UsageStore) -> None:
+        states = [
+            state(start, 1, Measures(events=1), size=size, team=team)
+            for start in (0, HOUR) for size in (MINUTE, HOUR) for team in ("a", "b")
+        ]  # fmt: skip
+        await store.land_windows(source(), states, ARRIVED)
+        wanted = [states[0].key, states[3].key, state(HOUR, 1, Measures(), team="c").key]
+        found = await store.windows(source(), wanted)
+        assert sorted(found) == sorted([states[0], states[3]])
+
+    async def test_a_question_about_9000_windows_is_answered(self, store: UsageStore) -> None:
+        states = [state(MINUTE * row, 1, Measures(events=row)) for row in range(9000)]
+        await store.land_windows(source(), states, ARRIVED)
+        assert sorted(await store.windows(source(), [each.key for each in states])) == states
+
+    async def test_the_newest_window_of_each_size_is_recovered_for_the_source_alone(
+        self, store: UsageStore
+    ) -> None:
+        await store.land_events(source(), entries(call(1)))
+        starts = [(MINUTE, 60), (MINUTE, 180), (HOUR, 3600), (DAY, 0)]
+        states = [state(start, 1, Measures(events=1), size=size) for size, start in starts]
+        await store.land_windows(source(), states, ARRIVED)
+        await store.land_windows(source(partition=1), [state(6000, 1, Measures(events=1))], ARRIVED)
+        left = await store.recover(source(), HORIZON)
+        assert dict(left.newest_stored) == {MINUTE: 180, HOUR: 3600, DAY: 0}
+
+    @pytest.mark.parametrize("pico", [1, 10**12 + 1, 2**63, 2**64 + 3, PICO_DIGITS])
+    async def test_sums_of_money_are_exact_up_to_38_digits(self, store: UsageStore, pico: int) -> None:
+        rich = state(0, 1, Measures(events=1, cost=pico, list_cost=pico - 1, avoided_by_cache=1))
+        await store.land_windows(source(), [rich], ARRIVED)
+        assert list(await store.windows(source(), [rich.key])) == [rich]
+
+
+class TestOnClickHouse:
+    """What can only be seen in the tables themselves."""
+
+    @pytest.fixture
+    async def tables(self, migrated: Secret) -> AsyncIterator[ClickHouseStore]:
+        found = ClickHouseStore(migrated)
+        yield found
+        await found.close()
+
+    async def test_an_unpriced_event_has_no_cost_rather_than_none_at_all(
+        self, tables: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        await tables.land_events(source(), entries(call(1, cost=None), call(2, cost=0)))
+        answer = await client.query("SELECT cost FROM token_usage ORDER BY cost NULLS FIRST")
+        assert [row[0] for row in answer.result_rows] == [None, Decimal(0)]
+
+    @pytest.mark.xfail(
+        strict=True,
+        reason="the embedded endpoint loses rows that its engine refuses to store, and answers 200",
+    )
+    async def test_a_row_that_is_refused_is_found_and_the_rest_lands(
+        self, tables: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        events = [call(row, input_tokens=666 if row in {3, 17, 18} else row) for row in range(40)]
+        await client.command("ALTER TABLE token_usage_raw ADD CONSTRAINT no_666 CHECK input_tokens != 666")
+        try:
+            refused = await tables.land_events(source(), entries(*events, first=100))
+        finally:
+            await client.command("ALTER TABLE token_usage_raw DROP CONSTRAINT no_666")
+        assert [refusal.offset for refusal in refused] == [103, 117, 118]
+        assert all("no_666" in refusal.reason for refusal in refused)
+        assert len(await tables.first_offsets(source(), events)) == 37
+
+    async def test_a_clickhouse_that_is_away_is_unavailable_and_not_empty(self) -> None:
+        away = ClickHouseStore(Secret("http://127.0.0.1:1"))
+        key = state(0, 1, Measures()).key
+        for attempt in (
+            away.recover(source(), HORIZON),
+            away.first_offsets(source(), [call(1)]),
+            away.windows(source(), [key]),
+            away.land_events(source(), entries(call(1))),
+            away.land_windows(source(), [state(0, 1, Measures(events=1))], ARRIVED),
+        ):
+            with pytest.raises(StoreUnavailable):
+                await attempt
+
+    async def test_readers_see_each_event_once_and_windows_summed_over_sources(
+        self, tables: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        for incarnation in ("one", "two"):
+            await tables.land_events(source(incarnation), entries(call(1), call(2)))
+            await tables.land_windows(
+                source(incarnation), [state(0, 1, Measures(events=1, cost=10**12))], ARRIVED
+            )
+        assert (await client.query("SELECT count() FROM token_usage")).result_rows[0] == (2,)
+        seen = await client.query("SELECT events, cost FROM cost_window")
+        assert list(seen.result_rows) == [(2, Decimal(2))]
+
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+_COUNT = st.integers(0, 2**53)
+_PICO = st.integers(0, 2**63 - 1)
+_MICROS = st.integers(0, 4_102_444_799_999_999)
+_COMMON = {
+    "id": st.uuids(),
+    "event_time": _MICROS,
+    **dict.fromkeys(("source", "org", "team", "project", "environment", "service"), _TEXT),
+    "cost": st.none() | _PICO,
+}
+_CALLS = st.builds(
+    TokenUsage,
+    **_COMMON,
+    **dict.fromkeys(("user", "key_id", "provider", "model", "request_model", "error_type"), _TEXT),
+    **dict.fromkeys(("route", "route_reason"), _TEXT),
+    **dict.fromkeys(("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"), _COUNT),
+    **dict.fromkeys(("reasoning_tokens", "duration"), _COUNT),
+    **dict.fromkeys(("avoided_by_cache", "avoided_by_routing", "avoided_by_compression"), _PICO),
+    list_cost=st.none() | _PICO,
+    time_to_first_token=st.none() | _COUNT,
+    operation=st.sampled_from(["chat", "text_completion", "embeddings"]),
+    status=st.integers(0, 999),
+    retries=st.integers(0, 65_535),
+    usage_source=st.sampled_from(["provider", "estimated", "cached", "interrupted"]),
+    cache_outcome=st.sampled_from(["none", "exact", "semantic"]),
+    cache_similarity=st.none() | st.floats(0, 1),
+)
+_PODS = st.builds(
+    PodUsage,
+    **_COMMON,
+    **dict.fromkeys(("cluster", "region", "node", "instance_type", "namespace", "workload"), _TEXT),
+    **dict.fromkeys(("workload_kind", "pod", "container"), _TEXT),
+    **dict.fromkeys(("cpu_request", "cpu_usage", "memory_request", "memory_usage", "gpu_request"), _COUNT),
+    **dict.fromkeys(("gpu_usage", "storage_request", "network_received", "network_sent"), _COUNT),
+    end_time=_MICROS,
+    purchase_option=st.sampled_from(["on-demand", "spot", "reserved", "unknown"]),
+    node_hourly_price=st.none() | _PICO,
+    labels=st.dictionaries(_TEXT, _TEXT, max_size=3),
+)
+_COLUMNS = {"id": "event_id", "source": "event_source", "duration": "duration_us"} | {
+    "time_to_first_token": "time_to_first_token_us"
+}
+_TIMES = {"event_time", "end_time"}
+_MONEY = {"cost", "list_cost", "avoided_by_cache", "avoided_by_routing", "avoided_by_compression"} | {
+    "node_hourly_price"
+}
+
+
+async def _read_back(client: AsyncClient, kind: type[Usage], view: str) -> dict[uuid.UUID, Usage]:
+    """Return the events that a view shows, with all their fields."""
+    names = kind.__struct_fields__
+    rows = (await client.query(f"SELECT {', '.join(map(_column, names))} FROM {view}")).result_rows
+    events = [kind(**dict(zip(names, row, strict=True))) for row in rows]
+    return {event.id: event for event in events}
+
+
+def _column(field: str) -> str:
+    if field in _MONEY:
+        return f"reinterpretAsInt128({field})"
+    return f"toUnixTimestamp64Micro({field})" if field in _TIMES else _COLUMNS.get(field, field)
+
+
+@pytest.mark.parametrize(
+    ("events", "kind", "view"),
+    [(_CALLS, "tokens", "token_usage"), (_PODS, "pods", "pod_usage")],
+    ids=["calls", "pods"],
+)
+def test_every_field_of_any_event_is_read_back_as_it_was(
+    migrated: Secret, events: st.SearchStrategy[Usage], kind: str, view: str
+) -> None:
+    async def round_trip(landed: list[Usage]) -> dict[uuid.UUID, Usage]:
+        store, client = ClickHouseStore(migrated), await connect(migrated)
+        try:
+            await client.command(f"TRUNCATE TABLE {view}_raw")
+            assert await store.land_events(source(kind=kind), entries(*landed)) == ()
+            return await _read_back(client, type(landed[0]), view)
+        finally:
+            await client.close()
+            await store.close()
+
+    @given(st.lists(events, min_size=1, max_size=20, unique_by=lambda event: event.id))
+    @settings(max_examples=25, deadline=None)
+    def every_field(landed: list[Usage]) -> None:
+        assert asyncio.run(round_trip(landed)) == {event.id: event for event in landed}
+
+    every_field()

@@ -1,0 +1,118 @@
+"""Events on the wire: the way there and back, and no record pays for what is wrong with its neighbour."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spendstream.codec import MAX_EVENT_BYTES, PODS, TOKENS
+from spendstream.errors import MalformedEvent
+from spendstream.events import PodUsage, TokenUsage
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+COUNT = st.integers(0, 2**53)
+PICO = st.none() | st.integers(0, 2**63 - 1)
+TIME = st.integers(0, 4_102_444_799_999_999)
+calls = st.builds(
+    TokenUsage,
+    id=st.uuids(), event_time=TIME, source=TEXT, team=TEXT, model=TEXT, input_tokens=COUNT, cost=PICO,
+    time_to_first_token=st.none() | COUNT, cache_similarity=st.none() | st.floats(0, 1), error_type=TEXT,
+)  # fmt: skip
+pods = st.builds(
+    PodUsage,
+    id=st.uuids(), event_time=TIME, end_time=TIME, source=TEXT, cluster=TEXT, namespace=TEXT, pod=TEXT,
+    labels=st.dictionaries(TEXT, TEXT), cost=PICO,
+)  # fmt: skip
+
+
+def call(row: int = 0, **fields: object) -> TokenUsage:
+    return TokenUsage(id=uuid.UUID(int=row), event_time=row, source="test", model="m", **fields)
+
+
+def wire(**fields: object) -> bytes:
+    return json.dumps(json.loads(TOKENS.encode(call())) | fields).encode()
+
+
+@given(calls)
+def test_a_call_is_read_as_it_was_written(event: TokenUsage) -> None:
+    assert TOKENS.decode(TOKENS.encode(event)) == event
+    assert b"\n" not in TOKENS.encode(event)
+
+
+@given(pods)
+def test_a_container_s_interval_is_read_as_it_was_written(event: PodUsage) -> None:
+    assert PODS.decode(PODS.encode(event)) == event
+
+
+@given(calls)
+def test_the_headers_are_those_of_a_cloud_event(event: TokenUsage) -> None:
+    headers = dict(TOKENS.headers(event))
+    assert headers["ce_specversion"] == b"1.0"
+    assert uuid.UUID(headers["ce_id"].decode()) == event.id
+    assert headers["ce_source"].decode() == event.source
+
+
+GOOD = TOKENS.encode(call(7))
+adversarial = st.one_of(
+    st.none(),
+    st.just(b""),
+    st.just(b"\n"),
+    st.just(GOOD),
+    st.just(GOOD + b"\n" + GOOD),  # two events in one record
+    st.just(GOOD[:20]),
+    st.just(GOOD[20:]),
+    st.just(GOOD.replace(b",", b",\n")),  # one event over several lines
+    st.just(b" " + GOOD + b"\r\n"),
+    st.just(b"null"),
+    st.just(b"\xff"),
+    st.binary(max_size=20),
+)
+
+
+@given(st.lists(adversarial, max_size=12))
+def test_a_block_reads_each_record_as_if_it_were_alone(values: list[bytes | None]) -> None:
+    events, rejected = TOKENS.decode_block(values)
+    assert len(events) == len(values)
+    reasons = {each.index: each.reason for each in rejected}
+    for index, value in enumerate(values):
+        try:
+            alone = TOKENS.decode(value)
+        except MalformedEvent as error:
+            assert (events[index], reasons[index]) == (None, str(error))
+        else:
+            assert events[index] == alone
+            assert index not in reasons
+
+
+@given(st.lists(calls, max_size=20))
+def test_a_block_of_good_records_keeps_their_order(events: list[TokenUsage]) -> None:
+    assert TOKENS.decode_block([TOKENS.encode(event) for event in events]) == (events, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "empty record"),
+        (b"[]", "Expected `object`"),
+        (wire(input_tokens=-1), "Expected `int` >= 0 - at `$.input_tokens`"),
+        (wire(input_tokens="7"), "Expected `int`, got `str` - at `$.input_tokens`"),
+        (wire(cost=0.5), "Expected `int | null`"),
+        (wire(id="me"), "Invalid UUID - at `$.id`"),
+        (wire(model="x" * 513), "length <= 512 - at `$.model`"),
+        (wire(v=2), "schema version 2: this release reads up to 1; upgrade, then replay"),
+        (wire(v="2"), "Expected `int`"),
+        (b" " * (MAX_EVENT_BYTES + 1), "at most 1048576 are accepted"),
+    ],
+)
+def test_the_reason_says_what_was_expected_and_where(value: bytes | None, reason: str) -> None:
+    with pytest.raises(MalformedEvent) as caught:
+        TOKENS.decode(value)
+    assert reason in str(caught.value)
+
+
+def test_fields_that_a_later_release_added_are_ignored() -> None:
+    assert TOKENS.decode(wire(colour="blue")) == call()
