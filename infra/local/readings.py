@@ -33,6 +33,7 @@ SELECT toUnixTimestamp(window_start) AS minute, {pico("sum(cost)")}
 FROM cost_window WHERE window_seconds = 60 AND window_start > now() - INTERVAL 40 MINUTE
 GROUP BY minute ORDER BY minute
 """
+_ALERTS = "SELECT title FROM alert WHERE state = 'firing' ORDER BY started_at DESC, title LIMIT 4"
 
 
 class Spend(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +46,10 @@ class Spend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """One look at the stack. Money is in picodollars; `minutes` are (start, cost) of the last 40."""
+    """One look at the stack. Money is in picodollars; `minutes` are (start, cost) of the last 40.
+
+    `alerts` are the titles of the newest that are firing.
+    """
 
     cost: int = 0
     events: int = 0
@@ -57,6 +61,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 0
     teams: Sequence[Spend] = ()
     minutes: Sequence[tuple[int, int]] = ()
+    alerts: Sequence[str] = ()
     emitted: int = 0
     received: int = 0
     landed: int = 0
@@ -105,6 +110,7 @@ class Reader:
                     for team, cost, events, tokens in await self._rows(_TEAMS)
                 ],
                 minutes=[(minute, cost) for minute, cost in await self._rows(_MINUTES)],
+                alerts=[title for (title,) in await self._rows(_ALERTS)],
                 **await self._flow(),
             )
 

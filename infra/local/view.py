@@ -88,7 +88,7 @@ def _flow(reading: Reading) -> list[RenderableType]:
 
 def _alerts(reading: Reading, restarts: Mapping[str, int]) -> Text:
     """Return what a person should look at: nothing is hidden, and nothing is cried over."""
-    alerts = [f"{name} was restarted {count} times" for name, count in restarts.items()]
+    alerts = [*reading.alerts, *(f"{name} was restarted {count} times" for name, count in restarts.items())]
     if reading.dead_letters:
         alerts.append(
             f"{reading.dead_letters:,} dead letters (spendstream query 'SELECT * FROM dead_letter')"
