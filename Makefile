@@ -32,6 +32,7 @@ docs: $(READY)
 
 benchmark: $(READY)
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python -m benchmarks.anomalies
 
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev \

@@ -16,7 +16,7 @@ from infra.local.broker import die_with_parent
 
 __all__ = ["BenchmarkError", "Child", "cpu_seconds", "peak_mib"]
 
-_READY_S = 60.0
+_READY_S = 120.0  # a stock Faust with tables takes half a minute
 _STOP_S = 8.0
 _POLL_S = 0.02
 _LAST_WORDS = 12  # lines of a log

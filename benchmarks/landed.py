@@ -1,4 +1,4 @@
-"""Whether what a peer counted is in ClickHouse: every event once, its cost to the picodollar, in all windows."""
+"""Whether what a peer counted is in ClickHouse: every event once, to the picodollar, in all windows."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def check_events(url: str, peer: str, events: int, cost: int | None) -> None:
 def check_windows(url: str, peer: str, events: int, cost: int) -> None:
     """Raise BenchmarkError unless the windows of each size count all events and all of their cost."""
     counted = f"SELECT window_seconds, sum(events), toInt128(sum(cost) * {PICO}) FROM cost_window"
-    found = sorted(_rows(url, f"{counted} GROUP BY window_seconds"))
+    found = sorted(tuple(row) for row in _rows(url, f"{counted} GROUP BY window_seconds"))
     expected = [(size, events, cost) for size in WINDOW_SIZES]
-    if [tuple(row) for row in found] != expected:
+    if found != expected:
         raise BenchmarkError(f"{peer}: windows hold {found}, expected {expected}")
 
 

@@ -1,8 +1,8 @@
 """What a peer does per second and per event, from two looks at its counter and at the processes' CPU time.
 
 The first look is when the first events are done, the last when all are: starting up, joining the group and
-recovering are left out, for everyone. What a peer has fetched by the first look is to its advantage, and weighs
-less the more events there are.
+recovering are left out, for everyone. What a peer has fetched by the first look is to its advantage, and
+weighs less the more events there are.
 """
 
 from __future__ import annotations

@@ -166,7 +166,14 @@ def _show(report: _Report, console: Console) -> None:
     titles = {peer.name: peer.title for peer in PEERS}
     table = Table(title=f"{report.cores} cores of {report.machine}, Python {report.python}")
     table.add_column("peer", overflow="fold")
-    for name in ("events", "events/s", "worker µs/event", "ClickHouse µs/event", "broker µs/event", "peak MiB"):
+    for name in (
+        "events",
+        "events/s",
+        "worker µs/event",
+        "ClickHouse µs/event",
+        "broker µs/event",
+        "peak MiB",
+    ):
         table.add_column(name, justify="right")
     for figures in report.peers:
         table.add_row(titles[figures.peer], *_cells(figures))

@@ -1,4 +1,4 @@
-"""The recording that all peers read: made-up calls of models by several teams. The same seed, the same events."""
+"""The recording that all peers read: made-up calls of models by several teams; a seed names the events."""
 
 from __future__ import annotations
 

@@ -20,13 +20,13 @@ from sinks.clickhouse.store import ClickHouseStore
 from spendstream.config import Secret
 from spendstream.store import Source
 from spendstream.topics import USAGE_TOKENS
-from spendstream.windows import Entry
+from spendstream.windows import Entry, Measures
 
 _BATCH = 5000
 _SOURCE = Source("tokens", USAGE_TOKENS.name, 0, "benchmark")
 
 
-class Usage(faust.Record, serializer="json", coerce=True, coercions={UUID: UUID}):  # type: ignore[call-arg]
+class Usage(faust.Record, serializer="json", coerce=True, coercions={UUID: UUID}):
     """One call of a model, with the fields of `spendstream.events.TokenUsage`."""
 
     id: UUID
@@ -65,9 +65,7 @@ class Usage(faust.Record, serializer="json", coerce=True, coercions={UUID: UUID}
     route_reason: str = ""
 
 
-_SUMS = ("cost", "list_cost", "avoided_by_cache", "avoided_by_routing", "avoided_by_compression") + (
-    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"
-)  # fmt: skip
+_SUMS = Measures._fields[4:]  # after the counts
 
 
 def add(sums: dict[str, int], usage: Usage) -> dict[str, int]:
@@ -95,9 +93,9 @@ def create_app(servers: str, store: ClickHouseStore | None, events: int, count: 
         count.events += len(batch)
 
     @app.agent(app.topic(USAGE_TOKENS.name, value_type=Usage))
-    async def meter(stream: faust.Stream[Usage]) -> None:
+    async def meter(stream: faust.StreamT[Any]) -> None:
         async for event in stream.events():
-            usage = event.value
+            usage: Any = event.value
             key = f"{usage.team}|{usage.model}"
             table[key] = add(table[key].value(event), usage)
             if store is None:
@@ -108,7 +106,7 @@ def create_app(servers: str, store: ClickHouseStore | None, events: int, count: 
                 await land(store, rows)
                 rows.clear()
 
-    @app.task
+    @app.task  # type: ignore[untyped-decorator]
     async def announce() -> None:
         count.serve()
 

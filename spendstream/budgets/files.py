@@ -1,17 +1,17 @@
 """Budgets from a YAML or TOML file, read whole, with all mistakes told at once; see docs/budgets.md.
 
-YAML needs the package pyyaml, which is imported only when a YAML file is read. Numbers are read as decimals,
-exactly as written: no binary fraction comes near money.
+Numbers are read as decimals, exactly as written: no binary fraction comes near money.
 """
 
 from __future__ import annotations
 
-import importlib
 import tomllib
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from spendstream.budgets.currencies import Rates, read_rates
 from spendstream.budgets.definition import Budget, BudgetBook
@@ -74,10 +74,6 @@ def _document(path: Path) -> Mapping[str, Any]:
         document = readers[path.suffix](path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the budgets: {error.strerror}") from error
-    except ImportError as error:
-        raise ConfigError(
-            f"{path}: reading YAML needs the package pyyaml: install it, or write the budgets as TOML"
-        ) from error
     except ValueError as error:
         kind = "TOML" if path.suffix == ".toml" else "YAML"
         raise ConfigError(f"{path}: not valid {kind}: {' '.join(str(error).split())}") from error
@@ -91,27 +87,31 @@ def _toml(text: str) -> Any:
 
 
 def _yaml(text: str) -> Any:
-    """Parse YAML with decimals for floats, and an error for a key that is given twice; raise ValueError."""
-    yaml = importlib.import_module("yaml")
-
-    def number(loader: Any, node: Any) -> Any:
-        value = loader.construct_scalar(node)
-        try:
-            return Decimal(value.replace("_", ""))
-        except ArithmeticError:
-            return value  # what no field takes for a number will say what it is
-
-    def mapping(loader: Any, node: Any) -> Any:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = {key for key in keys if keys.count(key) > 1}
-        if twice:
-            raise ValueError(f"{min(twice)} is given twice in line {node.start_mark.line + 1} or below")
-        return loader.construct_mapping(node, deep=True)
-
-    loader = type("ExactLoader", (yaml.SafeLoader,), {})
-    loader.add_constructor("tag:yaml.org,2002:float", number)  # type: ignore[attr-defined]  # of SafeLoader
-    loader.add_constructor("tag:yaml.org,2002:map", mapping)  # type: ignore[attr-defined]
     try:
-        return yaml.load(text, Loader=loader)
+        return yaml.load(text, Loader=_ExactLoader)  # noqa: S506 - it is a SafeLoader
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
+
+
+class _ExactLoader(yaml.SafeLoader):
+    """Reads floats as decimals, and takes a key that is given twice for the mistake that it is."""
+
+
+def _number(loader: _ExactLoader, node: yaml.ScalarNode) -> Decimal | str:
+    value = loader.construct_scalar(node)
+    try:
+        return Decimal(value.replace("_", ""))
+    except InvalidOperation:
+        return value  # the field that gets it says what it expected
+
+
+def _mapping(loader: _ExactLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+    twice = {key for key in keys if keys.count(key) > 1}
+    if twice:
+        raise ValueError(f"{min(twice)} is given twice in line {node.start_mark.line + 1} or below")
+    return loader.construct_mapping(node, deep=True)
+
+
+_ExactLoader.add_constructor("tag:yaml.org,2002:float", _number)
+_ExactLoader.add_constructor("tag:yaml.org,2002:map", _mapping)

@@ -449,3 +449,37 @@ class TestSessions:
 
     def test_a_timeout_has_a_bound(self, ask):
         assert ask("SELECT 1", session_id=uuid.uuid4().hex, session_timeout="99999").code == 374
+
+
+@pytest.mark.usefixtures("table")
+class TestRefusedRows:
+    """An insert that the engine could not store is an error, whichever way its rows came."""
+
+    ROWS = pa.table({"x": pa.array([1, 6, 3], pa.uint64())})
+
+    @pytest.fixture
+    def table(self, ask):
+        created = ask("CREATE TABLE t (x UInt64, CONSTRAINT no_6 CHECK x != 6) ENGINE = MergeTree ORDER BY x")
+        assert created.status == 200
+
+    def bodies(self):
+        arrow = pa.BufferOutputStream()
+        with pa.ipc.new_file(arrow, self.ROWS.schema) as writer:
+            writer.write_table(self.ROWS)
+        yield b"INSERT INTO t FORMAT Arrow\n" + arrow.getvalue().to_pybytes()
+        yield b"INSERT INTO t FORMAT JSONEachRow\n" + b'{"x":1}{"x":6}'
+        yield b"INSERT INTO t VALUES (1), (6)"
+        yield b"INSERT INTO t (x) SETTINGS max_insert_block_size = 10 -- why not\nFORMAT CSV\n1\n6\n"
+
+    def test_a_violated_constraint_is_told_and_nothing_is_stored(self, ask):
+        for body in self.bodies():
+            answer = ask(body)
+            assert (answer.status, answer.code) == (500, 469), body
+            assert "no_6" in answer.text
+            assert ask("SELECT count() FROM t").text == "0\n"
+
+    def test_the_same_without_the_row_is_stored(self, ask):
+        answer = ask("INSERT INTO t (x) -- a comment\nFORMAT CSV\n1\n3\n")
+        assert answer.status == 200
+        assert json.loads(answer.headers["X-ClickHouse-Summary"])["written_rows"] == "2"
+        assert ask("SELECT groupArray(x) FROM t").text == "[1,3]\n"

@@ -222,10 +222,6 @@ class TestOnClickHouse:
         answer = await client.query("SELECT cost FROM token_usage ORDER BY cost NULLS FIRST")
         assert [row[0] for row in answer.result_rows] == [None, Decimal(0)]
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="the embedded endpoint loses rows that its engine refuses to store, and answers 200",
-    )
     async def test_a_row_that_is_refused_is_found_and_the_rest_lands(
         self, tables: ClickHouseStore, client: AsyncClient
     ) -> None:

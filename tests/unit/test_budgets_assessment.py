@@ -146,3 +146,14 @@ class TestProjection:
         assert seen.spent == 33 * PICO
         assert seen.exhaustion.expected is not None
         assert now < seen.exhaustion.expected < now + DAY
+
+    def test_a_lower_probability_of_breach_is_calm_only_after_its_hold_time(self):
+        """A hundred-and-twentieth of January is a little more than six hours."""
+        begin = START - 60 * DAY
+        stops = SpendSeries([(begin + hour * HOUR, PICO) for hour in range(70 * 24)])
+        budget = Budget(id="m", name="m", amount=650 * PICO, period=Calendar(unit="month"))
+        seen = [assess(budget, stops, START + 10 * DAY + hour * HOUR) for hour in range(120)]
+        low = next(hour for hour, one in enumerate(seen) if (one.projection.breach or 0) < 0.6)
+        calm = next(hour for hour, one in enumerate(seen) if one.breach_calm)
+        assert low > 0
+        assert 5 <= calm - low <= 7

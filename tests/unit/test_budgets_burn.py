@@ -141,6 +141,12 @@ class TestCalm:
         assert calm[0] in range(6, 12)
         assert calm == list(range(calm[0], 20))
 
+    def test_is_not_what_burns_a_little_below_the_mark(self):
+        costs = np.ones(50 * 288)
+        costs[-36:] = 12.5
+        first = burning(pace(series(costs)), START + 50 * DAY)[0]
+        assert (first.firing, first.calm) == (False, False)
+
     @given(st.integers(0, 100))
     @settings(max_examples=15, deadline=None)
     def test_and_firing_exclude_each_other(self, seed):

@@ -93,7 +93,8 @@ class TestThresholds:
         assert alert.values["left"] == 19 * PICO
         assert alert.title == "Search: 80% of the budget is spent"
         assert alert.summary.startswith(
-            "$81.00 of $100.00 spent this month (81%), $19.00 left. Expected at the end of the month, in 21 days:"
+            "$81.00 of $100.00 spent this month (81%), $19.00 left. "
+            "Expected at the end of the month, in 21 days:"
         )
 
     def test_do_not_promise_an_end_when_the_budget_is_gone(self):

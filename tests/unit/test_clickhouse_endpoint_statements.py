@@ -45,7 +45,7 @@ def test_an_open_comment_runs_to_the_end():
         (b"INSERT INTO t VALUES (1), (2)", "INSERT INTO t", "Values", b" (1), (2)"),
         (b"INSERT INTO t FORMAT Native\n\x00'\xff", "INSERT INTO t", "Native", b"\x00'\xff"),
         (b"INSERT INTO t FORMAT Native \r\n\nx", "INSERT INTO t", "Native", b"\nx"),
-        (b"INSERT INTO t SETTINGS a=1 FORMAT TSV", "INSERT INTO t SETTINGS a=1", "TSV", b""),
+        (b"INSERT INTO t SETTINGS a=1 FORMAT TSV", "INSERT INTO t", "TSV", b""),
         (b"INSERT INTO `format` (`values`) FORMAT TSV\n1", "INSERT INTO `format` (`values`)", "TSV", b"1"),
         (b"INSERT INTO format FORMAT TSV\n1", "INSERT INTO format", "TSV", b"1"),
         (b"INSERT INTO db.values FORMAT TSV\n1", "INSERT INTO db.values", "TSV", b"1"),
@@ -117,3 +117,16 @@ def test_anything_but_one_statement_is_a_syntax_error(sql):
     with pytest.raises(EngineError) as refused:
         parse(sql)
     assert refused.value.code == 62
+
+
+@pytest.mark.parametrize(
+    ("body", "settings"),
+    [
+        (b"INSERT INTO t (a) SETTINGS a=1, b='x' FORMAT TSV", "SETTINGS a=1, b='x'"),
+        (b"INSERT INTO settings FORMAT TSV", ""),
+        (b"INSERT INTO db.settings (settings) FORMAT TSV", ""),
+        (b"INSERT INTO t SETTINGS a=1 -- c\nFORMAT TSV", "SETTINGS a=1 -- c"),
+    ],
+)
+def test_the_settings_of_an_insert_are_told_apart(body, settings):
+    assert find_insert(body).settings == settings

@@ -6,7 +6,10 @@ session has one for itself and nothing to tidy up.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import chdb
@@ -16,13 +19,16 @@ from infra.local.clickhouse.wire import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
-    from pathlib import Path
     from types import TracebackType
 
 __all__ = ["Engine", "Handle", "Inserter", "Result", "quote", "quote_name"]
 
 # What an embedded engine has on and a server has not: `1 + 1` as a statement, and a look into memory.
 _OPTIONS = "implicit_select=0&allow_introspection_functions=0"
+
+# Rows on their way to the engine stay in memory up to this size, where the system has a place for that.
+_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # files get names of their own
+_MEMORY_BYTES = 64 << 20
 
 
 def quote(text: str) -> str:
@@ -66,29 +72,48 @@ class Result:
 
 
 class Inserter:
-    """An INSERT under way: bytes in, rows counted at the end."""
+    """An INSERT under way: bytes in, rows counted at the end.
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    The rows go to the engine as a file. Its way to take them piece by piece, chdb's `send_insert`, answers
+    that all were written when storing them failed, by a constraint, say, or a full disk.
+    """
+
+    def __init__(self, handle: Handle, head: str, settings: str, rows: str) -> None:
+        self._handle = handle
+        self._head = head
+        self._settings = settings
+        self._rows = rows
+        self._file = tempfile.NamedTemporaryFile(prefix="insert-", dir=_MEMORY, buffering=0)  # noqa: SIM115
+        self._size = 0
 
     def append(self, rows: bytes) -> None:
-        """Hand the engine more bytes of the insert's format."""
-        try:
-            self._stream.append(rows)
-        except RuntimeError as error:
-            raise EngineError.from_engine(str(error)) from error
+        """Keep more bytes of the insert's format."""
+        self._size += len(rows)
+        if self._size > _MEMORY_BYTES >= self._size - len(rows):
+            self._to_disk()
+        self._file.write(rows)
 
     def finish(self) -> Summary:
         """Commit; rows are on disk and visible when this returns."""
-        try:
-            done = self._stream.finish()
-        except RuntimeError as error:
-            raise EngineError.from_engine(str(error)) from error
-        return Summary(written_rows=done.rows_written, written_bytes=done.bytes_written)
+        if not self._size:
+            return Summary(written_rows=0, written_bytes=0)
+        sql = (
+            # each on a line of its own, since a comment may end the client's
+            f"{self._head}\nFROM INFILE {quote(self._file.name)} COMPRESSION 'none'\n"
+            f"{self._settings}\nFORMAT {self._rows}"
+        )
+        return self._handle.query(sql, "Null").summary
 
     def cancel(self) -> None:
-        """Give up, for an insert that failed; nothing happens after `finish`."""
-        self._stream.cancel()
+        """Let go of the rows; call it at the end, whether they were inserted or not."""
+        self._file.close()
+
+    def _to_disk(self) -> None:
+        """Go on in a file on disk: rows of any size must not fill the memory."""
+        with self._file as in_memory:
+            self._file = tempfile.NamedTemporaryFile(prefix="insert-", buffering=0)  # noqa: SIM115
+            with Path(in_memory.name).open("rb") as rows:
+                shutil.copyfileobj(rows, self._file)
 
 
 class Handle:
@@ -138,12 +163,9 @@ class Handle:
             if stream is not None:
                 stream.cancel()
 
-    def insert(self, head: str, rows: str) -> Inserter:
+    def insert(self, head: str, rows: str, settings: str = "") -> Inserter:
         """Begin `head`, an INSERT up to its data, which follows in the format `rows`."""
-        try:
-            return Inserter(self._connection.send_insert(head, rows))
-        except (chdb.ChdbError, RuntimeError) as error:
-            raise EngineError.from_engine(str(error)) from error
+        return Inserter(self, head, settings, rows)
 
     def reads_only(self, sql: str) -> bool:
         """Whether the engine's parser says that the statement changes nothing."""

@@ -116,7 +116,7 @@ class Execution:
             self._check_expressions(rows)
         handle = self._handle(reads=False, sets=False)
         set_parameters(handle, self.request.parameters)
-        inserter = handle.insert(insert.head, chosen)
+        inserter = handle.insert(insert.head, chosen, insert.settings)
         try:
             while rows:
                 inserter.append(rows)

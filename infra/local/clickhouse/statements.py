@@ -48,14 +48,18 @@ class Statement:
 class Insert:
     """An INSERT whose rows follow in the body.
 
-    `head` names the table and columns; `input` is the rows' format, "" when the client named none;
-    `data_start` is the offset of the first byte of the rows.
+    `head` names the table and columns, `settings` is its SETTINGS clause or ""; `input` is the rows' format,
+    "" when the client named none; `data_start` is the offset of the first byte of the rows.
     """
 
     head: str
     input: str
+    settings: str
     data_start: int
     tokens: tuple[Token, ...] = field(default=(), repr=False)
+
+
+_TABLE = 2  # the table's place in INSERT INTO table
 
 
 def find_insert(body: bytes) -> Insert | None:
@@ -92,7 +96,24 @@ def _insert(body: bytes, head: list[Token], end: Token | None) -> Insert | None:
         if word is None or not word.name:
             raise EngineError.raised(Code.SYNTAX_ERROR, "INSERT ... FORMAT lacks the name of a format.")
         name, data_start = word.name, _after_format(body, word.end)
-    return Insert(head=_text(text), input=name, data_start=data_start, tokens=tuple(head))
+    cut = _settings_start(head, len(text))
+    return Insert(
+        head=_text(text[:cut]),
+        settings=_text(text[cut:]),
+        input=name,
+        data_start=data_start,
+        tokens=tuple(head),
+    )
+
+
+def _settings_start(head: list[Token], end: int) -> int:
+    """Return where the SETTINGS of an INSERT begin, else `end`; a table may itself be called `settings`."""
+    depth = 0
+    for index, token in enumerate(head):
+        if not depth and index > _TABLE and token.upper == "SETTINGS" and not head[index - 1].is_symbol("."):
+            return token.start
+        depth += token.is_symbol("(") - token.is_symbol(")")
+    return end
 
 
 def _after_format(body: bytes, position: int) -> int:

@@ -1,0 +1,100 @@
+"""Configuration: one place for each setting, all mistakes at once, and no secret in sight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from spendstream.config import Config, Secret, load
+from spendstream.errors import ConfigError
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "spendstream.toml"
+    path.write_text(text)
+    return path
+
+
+def test_without_anything_there_are_defaults() -> None:
+    config = load({})
+    assert (config.kafka, config.clickhouse, config.gateway_port) == ("", "", 8080)
+    assert config.data_dir.is_absolute()
+
+
+def test_the_environment_beats_the_file_which_beats_the_defaults(tmp_path: Path) -> None:
+    path = written(tmp_path, 'kafka = "file:1"\ngateway_port = 1\n')
+    config = load({"SPENDSTREAM_GATEWAY_PORT": "2"}, path)
+    assert (config.kafka, config.gateway_port, config.log_level) == ("file:1", 2, "info")
+
+
+def test_the_environment_names_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "raw_retention_days = 3\n")
+    assert load({"SPENDSTREAM_CONFIG": str(path)}).raw_retention_days == 3
+
+
+def test_keys_come_from_the_file(tmp_path: Path) -> None:
+    digest = "ab" * 32
+    path = written(tmp_path, f'[[api_keys]]\nid = "k1"\nsha256 = "{digest}"\nteam = "search"\n')
+    [key] = load({}, path).api_keys
+    assert (key.id, key.team, key.org) == ("k1", "search", "")
+
+
+def test_all_mistakes_are_told_together_each_where_it_was_made(tmp_path: Path) -> None:
+    path = written(tmp_path, 'gateway_prot = 1\nraw_retention_days = 0\nlog_level = "loud"\n')
+    env = {"SPENDSTREAM_GATEWAY_PORT": "high", "SPENDSTREAM_CLICKHOUSE": "host:8123", "HOME": "/root"}
+    with pytest.raises(ConfigError) as caught:
+        load(env, path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 5
+    for start, reason in (
+        (f"{path}: gateway_prot: ", "did you mean gateway_port?"),
+        (f"{path}: raw_retention_days: ", ">= 1"),
+        (f"{path}: log_level: ", "'loud'"),
+        ("SPENDSTREAM_GATEWAY_PORT: ", "got `str`"),
+        ("clickhouse: ", "expected an address like http://host:8123"),
+    ):
+        [line] = [line for line in lines if line.startswith(start)]
+        assert reason in line
+
+
+@pytest.mark.parametrize("text", ["no toml at all", "a = 1\na = 2\n"])
+def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError, match=rf"^{path}: not valid TOML: "):
+        load({}, path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot read the configuration file: No such file"):
+        load({}, tmp_path / "nowhere.toml")
+
+
+def test_a_gateway_that_others_can_reach_needs_keys() -> None:
+    with pytest.raises(ConfigError, match=r"gateway_host: 0\.0\.0\.0 can be reached"):
+        load({"SPENDSTREAM_GATEWAY_HOST": "0.0.0.0"})  # noqa: S104  # that is the point
+
+
+SECRET = "hunter2"
+ADDRESS = f"http://me:{SECRET}@host:8123"
+
+
+def test_a_secret_is_never_shown() -> None:
+    config = load({"SPENDSTREAM_CLICKHOUSE": ADDRESS})
+    assert config.clickhouse == ADDRESS
+    for shown in (repr(config), f"{config!r}", repr([config.clickhouse]), repr({"a": Secret(ADDRESS)})):
+        assert SECRET not in shown
+        assert "Secret(***)" in shown
+
+
+@pytest.mark.parametrize("address", [f"ftp://me:{SECRET}@host", f"{SECRET}@host", f"http://:{SECRET}@:1"])
+def test_a_wrong_address_is_refused_without_being_repeated(address: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({"SPENDSTREAM_CLICKHOUSE": address})
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        Config().kafka = "elsewhere"  # type: ignore[misc]  # the point of the test
