@@ -26,8 +26,6 @@ from spendstream.store import Source, UsageStore
 from spendstream.testing import MemoryStore
 from spendstream.windows import DAY, HOUR, MINUTE, Dimensions, Entry, Measures, Usage, WindowKey
 
-pytestmark = pytest.mark.xdist_group("usage-store")
-
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
 ARRIVED = now_micros() // 1000  # retention counts from here

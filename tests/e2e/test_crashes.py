@@ -21,7 +21,7 @@ from tests.e2e import accounts
 from tests.fixtures.kafka import ApacheKafka
 from tests.fixtures.stack import BROKERS, Pipeline, kafka_of, running, until
 
-pytestmark = [pytest.mark.xdist_group("crashes"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 EVENTS = 30_000
 SPEED = str(accounts.SPAN / 6)  # so that sending takes six seconds

@@ -14,8 +14,6 @@ from spendstream.deadletters import DeadLetter
 from spendstream.topics import DEAD_LETTERS
 from tests.fixtures.stack import Pipeline, running, until
 
-pytestmark = pytest.mark.xdist_group("dead-letter-sink")
-
 NOW_MS = now_micros() // 1000
 
 

@@ -14,8 +14,6 @@ from spendstream.config import Config, Secret
 from spendstream.errors import ConfigError, StoreUnavailable
 from tests.fixtures.stack import Pipeline
 
-pytestmark = pytest.mark.xdist_group("migrations")
-
 DAYS = Config(raw_retention_days=7, window_retention_days=30)
 
 

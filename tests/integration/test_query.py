@@ -12,8 +12,6 @@ import pytest
 
 from tests.fixtures.stack import Pipeline
 
-pytestmark = pytest.mark.xdist_group("query")
-
 ROW = """
 SELECT 'a, "b"' AS team, toDecimal128('0.000000000001', 12) AS cost, CAST(NULL AS Nullable(Int8)) AS none
 """
