@@ -11,10 +11,10 @@ demo: $(READY)
 	$(BIN)/spendstream up
 
 test: $(READY)
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not kafka"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not kafka and not slow"
 
 test-kafka: $(READY)
-	$(BIN)/pytest -m kafka
+	$(BIN)/pytest -m "kafka or slow"
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -105,6 +105,7 @@ def test_a_killed_clickhouse_and_a_killed_sink_lose_and_double_nothing(
     accounts.check(pipeline, recording, org)
 
 
+@pytest.mark.slow
 def test_a_power_cut_of_all_but_the_broker_changes_no_total(pipeline: Pipeline, tmp_path: Path) -> None:
     recording, org = tmp_path / "calls.jsonl", "power"
     accounts.write_tokens(recording, org, EVENTS)
@@ -207,6 +208,7 @@ def test_every_call_that_a_killed_gateway_replied_to_lands_once(pipeline: Pipeli
     assert counted == len(rows)
 
 
+@pytest.mark.slow
 def test_all_counts_after_the_whole_embedded_stack_was_killed_and_began_anew(tmp_path: Path) -> None:
     first, second, third = (tmp_path / f"{name}.jsonl" for name in ("first", "second", "third"))
     accounts.write_tokens(first, "first", 5000)

@@ -98,6 +98,7 @@ def test_mooncake_s_calls_land_with_what_they_read_from_the_cache(pipeline: Pipe
     ]
 
 
+@pytest.mark.slow
 def test_bitbrains_machines_land_all(pipeline: Pipeline, request: pytest.FixtureRequest) -> None:
     path, org = trace("bitbrains/rnd-2013-08-sample.csv.gz"), "bitbrains"
     if "apache" in request.node.name:

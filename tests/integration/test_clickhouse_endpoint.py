@@ -324,11 +324,11 @@ class TestQueries:
         (process / "clear_refs").write_text("5")  # the peak starts from now
         before, size = memory("VmRSS"), 0
         with connection(clickhouse_endpoint.url) as opened:
-            opened.request("POST", "/", "SELECT repeat('x', 200) FROM numbers(2000000) FORMAT TSV")
+            opened.request("POST", "/", "SELECT repeat('x', 200) FROM numbers(5000000) FORMAT TSV")
             answer = opened.getresponse()
             while piece := answer.read(1 << 20):
                 size += len(piece)
-        assert size == 201 * 2_000_000
+        assert size == 201 * 5_000_000
         assert memory("VmHWM") - before < size * 3 // 4 // 1024
 
     def test_every_column_of_every_type_is_framed(self, clickhouse_url):

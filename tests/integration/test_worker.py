@@ -51,6 +51,7 @@ def test_sigterm_in_the_middle_commits_nothing_that_has_not_landed(
     accounts.check(pipeline, recording, org)
 
 
+@pytest.mark.slow
 def test_workers_that_come_and_go_lose_and_double_nothing(pipeline: Pipeline, tmp_path: Path) -> None:
     recording, org = tmp_path / "calls.jsonl", "rebalance"
     accounts.write_tokens(recording, org, 20_000)
@@ -65,6 +66,7 @@ def test_workers_that_come_and_go_lose_and_double_nothing(pipeline: Pipeline, tm
     assert first.process.poll() is None, "the first worker went on through both rebalances"
 
 
+@pytest.mark.slow
 def test_events_of_a_topic_that_was_deleted_and_created_again_count(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
