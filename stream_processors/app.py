@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -34,7 +35,7 @@ class _BlockSchema(faust.Schema):  # type: ignore[type-arg]  # not generic at ru
         return message.value
 
 
-def create_app(servers: str, sources: Sources, metrics: WorkerMetrics) -> faust.App:
+def create_app(servers: str, sources: Sources, metrics: WorkerMetrics, datadir: Path) -> faust.App:
     """Return the application that reads all usage topics from Kafka at `servers`.
 
     Concurrency stays 1: a second worker on one partition would commit past a block in flight.
@@ -43,6 +44,7 @@ def create_app(servers: str, sources: Sources, metrics: WorkerMetrics) -> faust.
         WORKER_GROUP,
         broker=";".join(f"aiokafka://{server.strip()}" for server in servers.split(",")),
         store="memory://",
+        datadir=str(datadir),  # Faust makes one, though nothing is kept there
         autodiscover=False,
         web_enabled=False,
         topic_disable_leader=True,

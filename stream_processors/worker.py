@@ -74,7 +74,8 @@ def run(config: Config, servers: str, store: ClosableStore, budgets: Budgets | N
     if not (found := loop.run_until_complete(_topics(incarnation))):
         return
     sources = Sources(store, outlet, metrics, incarnation, horizon=config.duplicate_horizon_s * _MICROS)
-    app = create_app(servers, sources, metrics)
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    app = create_app(servers, sources, metrics, config.data_dir / "faust")
     server, _ = start_http_server(config.worker_metrics_port, "127.0.0.1", registry)
 
     @app.task  # type: ignore[untyped-decorator]

@@ -32,25 +32,25 @@ Row = tuple[Any, ...]
 def write_tokens(path: Path, org: str, count: int, *, seed: int = 0) -> None:
     """Write `count` calls of several teams over six hours; some late, unpriced, failed, or there twice."""
     rnd = random.Random(f"{org}/{seed}")
-    recordings.write(path, TOKEN_STREAM, _with_repeats(rnd, _tokens(rnd, org, count)))
+    recordings.write(path, TOKEN_STREAM, _with_repeats(rnd, _tokens(rnd, org, count, seed)))
 
 
 def write_pods(path: Path, org: str, count: int, *, seed: int = 0) -> None:
     """Write `count` intervals of containers in several clusters."""
     rnd = random.Random(f"{org}/{seed}")
-    recordings.write(path, POD_STREAM, _with_repeats(rnd, _pods(rnd, org, count)))
+    recordings.write(path, POD_STREAM, _with_repeats(rnd, _pods(rnd, org, count, seed)))
 
 
-def events(path: Path) -> list[dict[str, Any]]:
-    """Return a recording's distinct events."""
-    lines = (json.loads(line) for line in path.read_text().splitlines())
+def events(*paths: Path) -> list[dict[str, Any]]:
+    """Return the distinct events of recordings."""
+    lines = (json.loads(line) for path in paths for line in path.read_text().splitlines())
     return list({event["id"]: event for event in lines}.values())
 
 
-def expected_windows(path: Path) -> Counter[Row]:
-    """Return every window of a recording: size, start, dimensions, and what it adds up to, in dollars."""
+def expected_windows(*paths: Path) -> Counter[Row]:
+    """Return every window of recordings: size, start, dimensions, and what it adds up to, in dollars."""
     windows: dict[Row, list[int]] = defaultdict(lambda: [0] * 14)
-    for event in events(path):
+    for event in events(*paths):
         measures = _measures(event)
         for size in _SIZES:
             start = event["event_time"] // 10**6 // size * size
@@ -70,9 +70,9 @@ def stored_windows(pipeline: Pipeline, org: str) -> Counter[Row]:
     return Counter((*row[:9], *map(_as_exact, enumerate(row[9:]))) for row in rows)
 
 
-def expected_total(path: Path) -> Row:
-    """Return how many events a recording has, the unpriced ones, cost in dollars, and tokens in and out."""
-    all_events = events(path)
+def expected_total(*paths: Path) -> Row:
+    """Return how many events recordings have, the unpriced ones, cost in dollars, and tokens in and out."""
+    all_events = events(*paths)
     return (
         len(all_events),
         sum("cost" not in event for event in all_events),
@@ -97,10 +97,10 @@ def stored_total(pipeline: Pipeline, org: str) -> Row:
     return (*found[:2], Decimal(found[2]), *found[3:])
 
 
-def check(pipeline: Pipeline, path: Path, org: str) -> None:
-    """Compare rows and windows of every size with the account, exactly."""
-    assert stored_total(pipeline, org) == expected_total(path)
-    stored, expected = stored_windows(pipeline, org), expected_windows(path)
+def check(pipeline: Pipeline, org: str, *paths: Path) -> None:
+    """Compare an org's rows, and its windows of every size, with the account of its recordings, exactly."""
+    assert stored_total(pipeline, org) == expected_total(*paths)
+    stored, expected = stored_windows(pipeline, org), expected_windows(*paths)
     assert stored - expected == Counter()
     assert expected - stored == Counter()
 
@@ -162,12 +162,12 @@ def _time(rnd: random.Random, row: int, count: int) -> int:
     return (START + SPAN * row // count - late) * 10**6 + rnd.randrange(10**6)
 
 
-def _tokens(rnd: random.Random, org: str, count: int) -> Iterator[TokenUsage]:
+def _tokens(rnd: random.Random, org: str, count: int, seed: int) -> Iterator[TokenUsage]:
     for row in range(count):
         time = _time(rnd, row, count)
         cost = None if rnd.random() < 0.03 else rnd.choice([rnd.randrange(10**9), rnd.randrange(10**18)])
         yield TokenUsage(
-            id=derived_id(time, org.encode(), row),
+            id=derived_id(time, f"{org}/{seed}".encode(), row),
             event_time=time,
             source="made-up",
             org=org,
@@ -190,11 +190,11 @@ def _tokens(rnd: random.Random, org: str, count: int) -> Iterator[TokenUsage]:
         )
 
 
-def _pods(rnd: random.Random, org: str, count: int) -> Iterator[PodUsage]:
+def _pods(rnd: random.Random, org: str, count: int, seed: int) -> Iterator[PodUsage]:
     for row in range(count):
         time = _time(rnd, row, count)
         yield PodUsage(
-            id=derived_id(time, org.encode(), row),
+            id=derived_id(time, f"{org}/{seed}".encode(), row),
             event_time=time,
             end_time=time + 300 * 10**6,
             source="made-up",

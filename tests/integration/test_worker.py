@@ -48,7 +48,7 @@ def test_sigterm_in_the_middle_commits_nothing_that_has_not_landed(
         until(lambda: accounts.landed(pipeline, org), "the first rows")
         assert pipeline.stop("worker") == 0
         pipeline.start("worker")
-    accounts.check(pipeline, recording, org)
+    accounts.check(pipeline, org, recording)
 
 
 @pytest.mark.slow
@@ -60,9 +60,9 @@ def test_workers_that_come_and_go_lose_and_double_nothing(pipeline: Pipeline, tm
         until(lambda: accounts.landed(pipeline, org) > 1000, "the first rows")
         pipeline.start("worker-2")
         assert pipeline.stop("worker-2") == 0
-    accounts.check(pipeline, recording, org)
+    accounts.check(pipeline, org, recording)
     pipeline.replay(recording)
-    accounts.check(pipeline, recording, org)
+    accounts.check(pipeline, org, recording)
     assert first.process.poll() is None, "the first worker went on through both rebalances"
 
 
@@ -70,9 +70,9 @@ def test_workers_that_come_and_go_lose_and_double_nothing(pipeline: Pipeline, tm
 def test_events_of_a_topic_that_was_deleted_and_created_again_count(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
-    before, after = tmp_path / "before.jsonl", tmp_path / "after.jsonl"
-    accounts.write_tokens(before, "before", 3000)
-    accounts.write_tokens(after, "after", 3000)
+    before, after, org = tmp_path / "before.jsonl", tmp_path / "after.jsonl", "again"
+    accounts.write_tokens(before, org, 3000, seed=1)
+    accounts.write_tokens(after, org, 3000, seed=2)  # other events, of the same windows
     pipeline.replay(before)
     pipeline.delete_topics()
     pipeline.run("migrate")
@@ -80,8 +80,7 @@ def test_events_of_a_topic_that_was_deleted_and_created_again_count(
     assert pipeline.ended("worker") == 1  # who supervises it starts it again
     pipeline.start("worker")
     pipeline.wait_drained()
-    accounts.check(pipeline, after, "after")
-    accounts.check(pipeline, before, "before")
+    accounts.check(pipeline, org, before, after)
 
 
 def test_a_worker_waits_for_a_broker_and_a_clickhouse_that_are_not_there_yet(tmp_path: Path) -> None:
@@ -95,6 +94,6 @@ def test_a_worker_waits_for_a_broker_and_a_clickhouse_that_are_not_there_yet(tmp
         pipeline.up()
         worker.wait_ready()
         pipeline.replay(recording)
-        accounts.check(pipeline, recording, "early")
+        accounts.check(pipeline, "early", recording)
     finally:
         pipeline.close()
