@@ -23,8 +23,8 @@ def new_id(event_time: int) -> UUID:
 
 
 def derived_id(event_time: int, recording: bytes, row: int) -> UUID:
-    """Return the id of row number `row` of a recording that is named by its digest."""
-    digest = blake2b(row.to_bytes(8, "big"), key=recording[:64], digest_size=10).digest()
+    """Return the id of row number `row` of a recording that has the digest `recording` (64 bytes at most)."""
+    digest = blake2b(row.to_bytes(8, "big"), key=recording, digest_size=10).digest()
     return _at(event_time, int.from_bytes(digest, "big") >> (80 - _TAIL_BITS))
 
 

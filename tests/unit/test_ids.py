@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from spendstream.ids import derived_id, new_id
 
 times = st.integers(0, 4_102_444_799_999_999)
-digests = st.binary(min_size=1, max_size=80)
+digests = st.binary(min_size=1, max_size=63)
 
 
 @given(times, digests, st.integers(0, 2**40))
@@ -21,7 +21,7 @@ def test_a_row_has_one_id(time: int, digest: bytes, row: int) -> None:
     assert made.int >> 80 == time // 1000
 
 
-@given(times, st.binary(min_size=1, max_size=64), st.lists(st.integers(0, 2**40), unique=True, max_size=50))
+@given(times, digests, st.lists(st.integers(0, 2**40), unique=True, max_size=50))
 def test_rows_of_a_recording_do_not_share_an_id(time: int, digest: bytes, rows: list[int]) -> None:
     assert len({derived_id(time, digest, row) for row in rows}) == len(rows)
     assert all(derived_id(time, digest, row) != derived_id(time, digest + b"x", row) for row in rows[:1])
