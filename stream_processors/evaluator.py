@@ -7,12 +7,13 @@ follows from what it is about, so that two evaluators that overlap for a moment 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from spendstream.alerts import Alert, AlertBook
 from spendstream.budgets import Budget, BudgetBook, SpendSeries, assess, carried, decide, withdrawn
 from spendstream.windows import Dimensions
+from stream_processors.watcher import Publish
 
 __all__ = ["BudgetStore", "Evaluator"]
 
@@ -39,13 +40,14 @@ class BudgetStore(Protocol):
     async def alerts(self) -> Sequence[Alert]:
         """Return the newest state of every alert."""
 
+    async def close(self) -> None:
+        """Let go of connections."""
+
 
 class Evaluator:
     """Looks at all budgets of a book; `publish` returns once Kafka has the alerts. Times are microseconds."""
 
-    def __init__(
-        self, budgets: BudgetBook, store: BudgetStore, publish: Callable[[Sequence[Alert]], Awaitable[None]]
-    ) -> None:
+    def __init__(self, budgets: BudgetBook, store: BudgetStore, publish: Publish) -> None:
         self._budgets = budgets
         self._store = store
         self._publish = publish
@@ -57,7 +59,11 @@ class Evaluator:
         """Forget what was told: someone else evaluates from now on."""
         self._told = None
 
-    async def evaluate(self, now: int) -> Sequence[Alert]:
+    async def close(self) -> None:
+        """Let go of the store's connections."""
+        await self._store.close()
+
+    async def look(self, now: int) -> Sequence[Alert]:
         """Publish and return what is new at `now`."""
         if self._told is None:
             self._told = AlertBook(await self._store.alerts())
@@ -65,7 +71,7 @@ class Evaluator:
         told = self._told
         news: list[Alert] = []
         for budget in await self._due(now):
-            news += await self._look(budget, told, now)
+            news += await self._news_of(budget, told, now)
         if self._looked_at_all == now:
             news += withdrawn([budget.id for budget in self._budgets.at(now)], told, now)
         if news:
@@ -84,7 +90,7 @@ class Evaluator:
         changed = await self._store.changed(self._looked - _OVERLAP)
         return [budget for budget in budgets if any(_covers(budget, dims) for dims in changed)]
 
-    async def _look(self, budget: Budget, told: AlertBook, now: int) -> list[Alert]:
+    async def _news_of(self, budget: Budget, told: AlertBook, now: int) -> list[Alert]:
         minutes_from = (now - _MINUTES_KNOWN) // _HOUR * _HOUR
         hours_from = (now - _HOURS_KNOWN) // _HOUR * _HOUR
         points = await self._store.spend(budget.scope, hours_from, minutes_from)

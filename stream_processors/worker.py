@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import faust
 import structlog
@@ -16,7 +16,6 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry, start_http_server
 
 from spendstream.adapters.kafka import topic_incarnation
-from spendstream.budgets import BudgetBook
 from spendstream.clock import now_micros
 from spendstream.config import Config
 from spendstream.errors import BrokerUnavailable, ConfigError, TransientError
@@ -24,18 +23,18 @@ from spendstream.patience import patiently
 from spendstream.store import UsageStore
 from spendstream.topics import USAGE_TOKENS
 from stream_processors.app import create_app
-from stream_processors.evaluator import BudgetStore, Evaluator
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.outlet import Outlet
 from stream_processors.sources import TOPICS, Sources
+from stream_processors.watcher import Publish, Watcher
 
-__all__ = ["Budgets", "ClosableStore", "run"]
+__all__ = ["ClosableStore", "run"]
 
 _log = structlog.get_logger(__name__)
 
 _MICROS = 1_000_000
 _WATCH_S = 1.0
-_EVALUATE_S = 1.0
+_LOOK_S = 1.0
 _STOP = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -46,21 +45,9 @@ class ClosableStore(UsageStore, Protocol):
         """Let go of them."""
 
 
-class ClosableBudgetStore(BudgetStore, Protocol):
-    """A budget store that holds connections."""
-
-    async def close(self) -> None:
-        """Let go of them."""
-
-
-class Budgets(NamedTuple):
-    """The budgets to watch, and where their spend is asked for."""
-
-    book: BudgetBook
-    store: ClosableBudgetStore
-
-
-def run(config: Config, servers: str, store: ClosableStore, budgets: Budgets | None) -> None:
+def run(
+    config: Config, servers: str, store: ClosableStore, watchers: Sequence[Callable[[Publish], Watcher]]
+) -> None:
     """Run a worker until SIGTERM or SIGINT; raise what made it crash."""
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -90,32 +77,33 @@ def run(config: Config, servers: str, store: ClosableStore, budgets: Budgets | N
                 if await incarnation(topic) != known:
                     await app.crash(RuntimeError(f"{topic} was deleted and created anew: start again"))
 
-    if budgets is not None:
-        _evaluate_budgets(app, Evaluator(budgets.book, budgets.store, outlet.announce))
+    watching = [make(outlet.announce) for make in watchers]
+    for watcher in watching:
+        _let_look(app, watcher)
 
     @app.on_before_shutdown.connect
     async def close(*_: object, **__: object) -> None:
         await outlet.close()
         await store.close()
-        if budgets is not None:
-            await budgets.store.close()
+        for watcher in watching:
+            await watcher.close()
 
     faust.Worker(
         app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False
     ).execute_from_commandline()
 
 
-def _evaluate_budgets(app: faust.App, evaluator: Evaluator) -> None:
-    """Look at the budgets every second, in the one worker that has the first partition."""
+def _let_look(app: faust.App, watcher: Watcher) -> None:
+    """Let `watcher` look every second, in the one worker that has the first partition."""
     first = TP(USAGE_TOKENS.name, 0)
 
-    @app.timer(_EVALUATE_S)  # type: ignore[untyped-decorator]
-    async def evaluate() -> None:
+    @app.timer(_LOOK_S, name=f"look.{type(watcher).__name__}")  # type: ignore[untyped-decorator]
+    async def look() -> None:
         if first not in app.consumer.assignment():
-            evaluator.rest()
+            watcher.rest()
             return
         try:
-            for alert in await evaluator.evaluate(now_micros()):
+            for alert in await watcher.look(now_micros()):
                 _log.info("alert", state=alert.state, title=alert.title)
         except TransientError as error:
             _log.warning("waiting", why=str(error))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from sinks.clickhouse.alerts import ClickHouseBudgetStore
 from sinks.clickhouse.store import ClickHouseStore
 from spendstream.budgets import load
 from spendstream.cli.context import clickhouse_url, kafka_servers, load_config, log_to_stderr
-from stream_processors.worker import Budgets, run
+from stream_processors.evaluator import Evaluator
+from stream_processors.worker import run
 
 __all__ = ["command"]
 
@@ -23,7 +26,7 @@ def command() -> None:
     config = load_config()
     log_to_stderr(config)
     url = clickhouse_url(config)
-    budgets = None
+    watchers = []
     if config.budget_file is not None:
-        budgets = Budgets(load(config.budget_file), ClickHouseBudgetStore(url))
-    run(config, kafka_servers(config), ClickHouseStore(url), budgets)
+        watchers.append(partial(Evaluator, load(config.budget_file), ClickHouseBudgetStore(url)))
+    run(config, kafka_servers(config), ClickHouseStore(url), watchers)

@@ -61,41 +61,41 @@ def titles(alerts):
 async def test_each_threshold_is_said_once_however_often_one_looks():
     store = Store()
     watching = evaluator(store, budget("search"))
-    assert await watching.evaluate(NOW) == []
+    assert await watching.look(NOW) == []
     store.spend_now("search", 6)
-    assert titles(await watching.evaluate(NOW + 1)) == ["50% of the budget is spent"]
-    assert await watching.evaluate(NOW + 2) == []
+    assert titles(await watching.look(NOW + 1)) == ["50% of the budget is spent"]
+    assert await watching.look(NOW + 2) == []
     store.spend_now("search", 6)
-    assert len(await watching.evaluate(NOW + 3)) == 2
-    assert await watching.evaluate(NOW + 4) == []
+    assert len(await watching.look(NOW + 3)) == 2
+    assert await watching.look(NOW + 4) == []
 
 
 async def test_only_budgets_that_changed_are_looked_at_between_the_minutes():
     store = Store()
     watching = evaluator(store, budget("search"), budget("support"))
-    await watching.evaluate(NOW)
+    await watching.look(NOW)
     store.spend_now("search", 1)
     store.asked.clear()
-    await watching.evaluate(NOW + 1)
+    await watching.look(NOW + 1)
     assert store.asked == ["search"]
-    await watching.evaluate(NOW + 61_000_000)
+    await watching.look(NOW + 61_000_000)
     assert sorted(store.asked) == ["search", "search", "support"]
 
 
 async def test_a_new_evaluator_repeats_nothing_that_was_told():
     store = Store()
     store.spend_now("search", 20)
-    assert len(await evaluator(store, budget("search")).evaluate(NOW)) == 3
-    assert await evaluator(store, budget("search")).evaluate(NOW + 1) == []
+    assert len(await evaluator(store, budget("search")).look(NOW)) == 3
+    assert await evaluator(store, budget("search")).look(NOW + 1) == []
 
 
 async def test_an_alert_ends_when_its_budget_is_raised_or_withdrawn():
     store = Store()
     store.spend_now("search", 6)
-    await evaluator(store, budget("search")).evaluate(NOW)
-    raised = await evaluator(store, budget("search", 100)).evaluate(NOW + 1)
+    await evaluator(store, budget("search")).look(NOW)
+    raised = await evaluator(store, budget("search", 100)).look(NOW + 1)
     assert [alert.state for alert in raised] == ["resolved"]
     store.told.clear()
-    await evaluator(store, budget("search")).evaluate(NOW + 2)
-    withdrawn = await evaluator(store).evaluate(NOW + 3)
+    await evaluator(store, budget("search")).look(NOW + 2)
+    withdrawn = await evaluator(store).look(NOW + 3)
     assert [alert.state for alert in withdrawn] == ["resolved"]
