@@ -31,7 +31,7 @@ docs: $(READY)
 	$(BIN)/python docs/generate.py
 
 benchmark: $(READY)
-	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python -m benchmarks.pipeline
 	$(BIN)/python -m benchmarks.anomalies
 
 lock:

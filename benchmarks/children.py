@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
+import random
 import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from infra.local.broker import die_with_parent
 
-__all__ = ["BenchmarkError", "Child", "cpu_seconds", "peak_mib"]
+__all__ = ["BenchmarkError", "Child", "cpu_seconds", "free_port", "peak_mib", "resident_mib"]
 
 _READY_S = 120.0  # a stock Faust with tables takes half a minute
 _STOP_S = 8.0
 _POLL_S = 0.02
 _LAST_WORDS = 12  # lines of a log
 _TICKS = os.sysconf("SC_CLK_TCK")
+_HOST = "127.0.0.1"
+_PORTS = range(20_000, 32_000)  # below the ports that Linux gives to clients, so that a restart finds its own
 
 
 class BenchmarkError(Exception):
@@ -35,22 +40,48 @@ def cpu_seconds(pid: int) -> float:
 
 def peak_mib(pid: int) -> float:
     """Return the most memory that a process has held so far, in MiB."""
+    return _memory_mib(pid, "VmHWM")
+
+
+def resident_mib(pid: int) -> float:
+    """Return the memory that a process holds now, in MiB."""
+    return _memory_mib(pid, "VmRSS")
+
+
+def _memory_mib(pid: int, name: str) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)[0]) / 1024
+    return int(re.findall(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)[0]) / 1024
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on, and that stays ours over a restart."""
+    while True:
+        port = random.SystemRandom().choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((_HOST, port))
+            return port
 
 
 class Child:
-    """A Python process for the length of a `with` block; `address` is what its ready line says.
+    """A process for the length of a `with` block; `address` is what the first group in its ready line says.
 
-    Its output goes to `folder`/`name`.log. Raises BenchmarkError when it ends before it is ready.
+    It can be killed and started again. Its output, over all its lives, goes to `folder`/`name`.log. It runs
+    Python unless another `program` is named. Raises BenchmarkError when it ends before it is ready.
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[str], *, ready: str, folder: Path, env: Mapping[str, str]
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        ready: str,
+        folder: Path,
+        env: Mapping[str, str],
+        program: str = sys.executable,
     ) -> None:
         self.name = name
         self.address = ""
-        self._arguments = arguments
+        self._command = [program, *arguments]
         self._ready = re.compile(ready)
         self._folder = folder
         self._env = {**os.environ, **env, "PYTHONUNBUFFERED": "1"}
@@ -61,10 +92,30 @@ class Child:
         """The process id."""
         return self._process.pid
 
+    @property
+    def ended(self) -> int | None:
+        """The exit code, or None while it runs."""
+        return self._process.poll()
+
     def __enter__(self) -> Self:
-        with self._log.open("wb") as log:
+        self.launch()
+        try:
+            return self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def launch(self) -> None:
+        """Start it, and do not wait."""
+        self._start = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, *self._arguments],
+                self._command,
                 cwd=self._folder,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
@@ -72,42 +123,43 @@ class Child:
                 stderr=log,
                 preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call, no lock: safe with threads
             )
-        try:
-            self.address = self._await_ready()
-        except BaseException:
-            self._stop()
-            raise
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
+    def wait_ready(self) -> Self:
+        """Wait for the ready line, and take the address from it."""
+        deadline = time.monotonic() + _READY_S
+        while time.monotonic() < deadline:
+            match = self._ready.search(self.said())
+            if match:
+                self.address = match[1]
+                return self
+            self.check()
+            time.sleep(_POLL_S)
+        raise self.failure(f"was not ready after {_READY_S:.0f} s")
 
     def check(self) -> None:
         """Raise BenchmarkError with its last words if the process has ended."""
-        code = self._process.poll()
-        if code is not None:
-            raise self._failure(f"ended with exit code {code}")
+        if self.ended is not None:
+            raise self.failure(f"ended with exit code {self.ended}")
 
-    def _await_ready(self) -> str:
-        deadline = time.monotonic() + _READY_S
-        while time.monotonic() < deadline:
-            match = self._ready.search(self._log.read_text(errors="replace"))
-            if match:
-                return match[1]
-            self.check()
-            time.sleep(_POLL_S)
-        raise self._failure(f"was not ready after {_READY_S:.0f} s")
+    def said(self) -> str:
+        """Return what this life of it has written."""
+        with self._log.open("rb") as log:
+            log.seek(self._start)
+            return log.read().decode(errors="replace")
 
-    def _failure(self, what: str) -> BenchmarkError:
-        words = self._log.read_text(errors="replace").splitlines()[-_LAST_WORDS:]
-        return BenchmarkError("\n".join([f"{self.name} {what}:", *words]))
+    def failure(self, what: str) -> BenchmarkError:
+        """Return an error with its last words."""
+        return BenchmarkError("\n".join([f"{self.name} {what}:", *self.said().splitlines()[-_LAST_WORDS:]]))
 
-    def _stop(self) -> None:
+    def kill(self) -> None:
+        """End it as kill -9 does."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Ask it to finish, and kill it when that takes long."""
         self._process.terminate()
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()

@@ -1,9 +1,9 @@
-"""Whether what a peer counted is in ClickHouse: every event once, to the picodollar, in all windows."""
+"""Whether what was counted is in ClickHouse: every event once, to the picodollar, in all windows."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from benchmarks.children import BenchmarkError
@@ -12,7 +12,7 @@ from spendstream.config import Secret
 from spendstream.money import PICO
 from spendstream.windows import WINDOW_SIZES
 
-__all__ = ["check_events", "check_windows"]
+__all__ = ["check_events", "check_letters", "check_windows"]
 
 
 def check_events(url: str, peer: str, events: int, cost: int | None) -> None:
@@ -31,6 +31,19 @@ def check_windows(url: str, peer: str, events: int, cost: int) -> None:
     expected = [(size, events, cost) for size in WINDOW_SIZES]
     if found != expected:
         raise BenchmarkError(f"{peer}: windows hold {found}, expected {expected}")
+
+
+def check_letters(url: str, peer: str, sent: Collection[str], perhaps: Collection[str]) -> None:
+    """Raise BenchmarkError unless all that was `sent` is a dead letter, and nothing else but `perhaps`.
+
+    A letter has one row for each place in the topic, and two places only if its broker lost its answer.
+    """
+    sql = "SELECT count(), uniqExact(topic, partition, offset), groupUniqArray(value) FROM dead_letter"
+    rows, places, values = _rows(url, sql)[0]
+    missing, strange = set(sent).difference(values), set(values).difference(sent, perhaps)
+    if rows != places or missing or strange:
+        found = f"{rows} rows of {places} places, {len(missing)} missing, {len(strange)} never sent"
+        raise BenchmarkError(f"{peer}: dead letters: {found}")
 
 
 def _rows(url: str, sql: str) -> Sequence[Sequence[Any]]:

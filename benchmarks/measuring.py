@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from benchmarks.children import BenchmarkError, Child, cpu_seconds, peak_mib
 
-__all__ = ["Figures", "measure"]
+__all__ = ["Figures", "count", "measure"]
 
 _POLL_S = 0.05
 _PATIENCE_S = 60.0  # without any progress
@@ -54,7 +54,7 @@ def measure(
     moved = time.monotonic()
     while last is None or last.events < events:
         child.check()
-        done = _count(child.address, counter)
+        done = count(child.address, counter)
         look = _Look(time.monotonic(), done, {name: cpu_seconds(pid) for name, pid in pids.items()})
         if done and (last is None or done > last.events):
             told(done)
@@ -82,7 +82,7 @@ def _between(peer: str, events: int, first: _Look | None, last: _Look, peak: int
     )
 
 
-def _count(url: str, counter: str) -> int:
+def count(url: str, counter: str) -> int:
     """Return the sum of a metric over its labels; 0 before it is there, and when nobody answers."""
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  # a child's own address

@@ -86,12 +86,17 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     return "none" if value in (None, (), "") else f"`{value}`"
 
 
+def _kept(topic: topics.Topic) -> str:
+    if topic.cleanup == "compact":
+        return "the newest of each key"
+    return f"{topic.retention_ms // 86_400_000} days"
+
+
 def _events() -> str:
     parts = ["# Events and topics", _NOTE, inspect.cleandoc(events.__doc__ or ""), "", "## Topics", ""]
     parts += ["| topic | holds | keyed by | partitions | kept |", "|---|---|---|---|---|"]
     parts += [
-        f"| `{t.name}` | {t.holds} | {t.keyed_by} | {t.partitions} | {t.retention_ms // 86_400_000} days |"
-        for t in topics.ALL_TOPICS
+        f"| `{t.name}` | {t.holds} | {t.keyed_by} | {t.partitions} | {_kept(t)} |" for t in topics.ALL_TOPICS
     ]
     for name, (topic, kind) in EVENTS.items():
         schema = _schema(kind)["$defs"][name]

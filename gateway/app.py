@@ -11,19 +11,21 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from gateway.admin import Budgets, create_admin
 from gateway.callers import Callers
 from gateway.chat import ChatCompletions
 from gateway.meter import Meter, Publisher
 from gateway.metrics import GatewayMetrics
 from gateway.provider import Provider
 from gateway.refusal import Refusal
+from gateway.settled import SettledSpend
 from spendstream.config import Config
 from spendstream.pricing import PriceBook
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "event_source"]
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - what a gateway is made of, each once
     config: Config,
     provider: Provider,
     publisher: Publisher,
@@ -32,8 +34,13 @@ def create_app(
     *,
     registry: CollectorRegistry | None = None,
     instance: str = "local",
+    budgets: Budgets | None = None,
+    settled: SettledSpend | None = None,
 ) -> FastAPI:
-    """Return the application. `clock` gives microseconds since 1970 UTC; events come from `instance`."""
+    """Return the application. `clock` gives microseconds since 1970 UTC; events come from `instance`.
+
+    With an admin key configured, `budgets` are what its API sets. `settled` notes what calls cost.
+    """
     registry = registry or CollectorRegistry()
     metrics = GatewayMetrics(registry)
     callers = Callers(config.api_keys)
@@ -43,16 +50,27 @@ def create_app(
         clock=clock,
         metrics=metrics,
         provider=provider.name,
-        source=f"gateway/{instance}",
+        source=event_source(instance),
+        settled=settled,
     )
     app = FastAPI(title="Spendstream gateway", openapi_url=None)
     chat = ChatCompletions(callers=callers, provider=provider, meter=meter, metrics=metrics, clock=clock)
     app.router.routes.append(Route("/v1/chat/completions", chat, methods=["POST"]))
     _add_models(app, callers, provider, created=clock() // 10**6)
     _add_probes(app, meter, registry)
-    app.add_exception_handler(Refusal, _answer_refusal)
-    app.add_exception_handler(HTTPException, _answer_http_error)
+    applications = [app]
+    if config.admin_key_sha256 and budgets is not None:
+        applications.append(admin := create_admin(config.admin_key_sha256, budgets))
+        app.mount("/admin", admin)
+    for application in applications:
+        application.add_exception_handler(Refusal, _answer_refusal)
+        application.add_exception_handler(HTTPException, _answer_http_error)
     return app
+
+
+def event_source(instance: str) -> str:
+    """Return the source of the events of a gateway that is called `instance`."""
+    return f"gateway/{instance}"
 
 
 def _add_models(app: FastAPI, callers: Callers, provider: Provider, *, created: int) -> None:

@@ -12,6 +12,7 @@ from gateway.exchange import Exchange
 from gateway.metrics import GatewayMetrics
 from gateway.provider import Usage
 from gateway.refusal import Refusal
+from gateway.settled import SettledSpend
 from spendstream.codec import TOKENS
 from spendstream.errors import TransientError
 from spendstream.events import TokenUsage
@@ -51,6 +52,7 @@ class Meter:
         metrics: GatewayMetrics,
         provider: str,
         source: str,
+        settled: SettledSpend | None = None,
     ) -> None:
         self._publisher = publisher
         self._prices = prices
@@ -58,6 +60,7 @@ class Meter:
         self._metrics = metrics
         self._provider = provider
         self._source = source
+        self._settled = settled
         self._open = 0
 
     @property
@@ -91,6 +94,8 @@ class Meter:
             return
         exchange.event = event
         self._metrics.settled(event)
+        if self._settled is not None:
+            self._settled.note(event)
 
     def _event(self, exchange: Exchange) -> TokenUsage:
         """Return the event. Its time is the call's end: then all of its cost has come about."""

@@ -8,20 +8,24 @@ import os
 import signal
 import socket
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from gateway.app import create_app
+from gateway.app import create_app, event_source
 from gateway.provider import Provider
 from gateway.providers.simulated import SimulatedProvider
+from gateway.reconciliation import Ledger, Reconciliation
+from gateway.settled import SettledSpend
 from spendstream import clock
+from spendstream.adapters.budget_feed import BudgetFeed
 from spendstream.adapters.publisher import Publisher
+from spendstream.budgets import BudgetFile, load
 from spendstream.config import Config
-from spendstream.errors import AlreadyRunning, ConfigError
+from spendstream.errors import AlreadyRunning, ConfigError, TransientError
 from spendstream.pricing import book_from
 
 __all__ = ["serve"]
@@ -34,13 +38,18 @@ _BACKLOG = 2048
 _log = structlog.get_logger()
 
 
-async def serve(config: Config, kafka_servers: str, provider: Provider | None = None) -> None:
+async def serve(
+    config: Config, kafka_servers: str, provider: Provider | None = None, ledger: Ledger | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT, then finish what runs, hand what is journalled to Kafka, and return.
 
     Says `gateway ready on <address>` on standard output once it accepts connections. Kafka may be away, at
-    the start too. Raises AlreadyRunning if the port or the spool is taken, ConfigError for a bad setting.
+    the start too. With a `ledger`, what calls cost is compared with what has landed of it, by budget. Raises
+    AlreadyRunning if the port or the spool is taken, ConfigError for a bad setting.
     """
     prices = book_from(config)
+    budgets = BudgetFeed(kafka_servers, load(config.budget_file) if config.budget_file else BudgetFile())
+    settled = SettledSpend(clock.now_micros)
     registry = CollectorRegistry()
     with _listen(config) as listener:
         journal = Publisher(
@@ -48,6 +57,7 @@ async def serve(config: Config, kafka_servers: str, provider: Provider | None = 
             kafka_servers,
             max_bytes=config.spool_max_bytes,
             registry=registry,
+            events_per_record=config.events_per_record,
         )
         app = create_app(
             config,
@@ -57,16 +67,37 @@ async def serve(config: Config, kafka_servers: str, provider: Provider | None = 
             clock.now_micros,
             registry=registry,
             instance=socket.gethostname(),
+            budgets=budgets,
+            settled=settled,
         )
         await journal.start()
+        if config.admin_key_sha256:
+            with suppress(TransientError):  # asked once, it goes on to read
+                await budgets.documents()
+        comparing = asyncio.create_task(_compare(budgets, settled, ledger, registry))
         try:
             server = _Server(_settings(app), address=_address(config, listener))
             await server.serve(sockets=[listener])
             if server.server_state.tasks:  # cancelled at the deadline: let them journal their events
                 await asyncio.wait(server.server_state.tasks, timeout=_CANCELLED_S)
         finally:
+            comparing.cancel()
+            await asyncio.gather(comparing, return_exceptions=True)
+            await budgets.close()
             owed = await journal.stop(_FLUSH_S)
             _log.info("gateway stopped", events_left_in_spool=owed)
+
+
+async def _compare(
+    budgets: BudgetFeed, settled: SettledSpend, ledger: Ledger | None, registry: CollectorRegistry
+) -> None:
+    if ledger is None:
+        return
+    source = event_source(socket.gethostname())
+    try:
+        await Reconciliation(budgets, settled, ledger, source=source, registry=registry).run()
+    finally:
+        await ledger.close()
 
 
 class _Server(uvicorn.Server):

@@ -82,7 +82,7 @@ class _Taking:
         return self._events == self._count
 
     def add(self, values: list[bytes | None]) -> None:
-        decoded, rejected = self._decode_block(values)
+        decoded, _, rejected = self._decode_block(values)
         events: list[Event] = [event for event in decoded if event is not None]
         if self._count is not None:
             events = events[: self._count - self._events]

@@ -157,7 +157,7 @@ def _read_lines(path: Path) -> Iterator[Event]:
     stream: UsageStream | None = None
     for rows in _numbered_lines(path):
         stream = stream or _kind(path, *rows[0])
-        events, rejected = stream.codec.decode_block([line for _, line in rows])
+        events, _, rejected = stream.codec.decode_block([line for _, line in rows])
         good = rejected[0].index if rejected else len(events)
         yield from (event for event in events[:good] if event is not None)
         if rejected:

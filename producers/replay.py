@@ -80,14 +80,16 @@ class _Totals:
         )
 
 
-async def replay(events: Iterable[Event], servers: str, *, speed: float, progress: Progress) -> Replayed:
+async def replay(
+    events: Iterable[Event], servers: str, *, speed: float, progress: Progress, events_per_record: int = 1
+) -> Replayed:
     """Send events in their order, `speed` times faster than they happened (MAX_SPEED: as fast as it goes).
 
-    Waits for a broker that is away. Raises what `events` raises; what came before is sent by then, and
-    repeating the replay changes nothing about it.
+    Up to `events_per_record` that are sent together share a record. Waits for a broker that is away. Raises
+    what `events` raises; what came before is sent by then, and repeating the replay changes nothing about it.
     """
     totals, started = _Totals(), time.monotonic()
-    async with Sender(servers, progress) as sender:
+    async with Sender(servers, progress, events_per_record=events_per_record) as sender:
         async for chunk in chunks(events, Pace(speed), _CHUNK):
             await sender.send(chunk)
             totals.add(chunk)

@@ -34,17 +34,22 @@ class Progress(Protocol):
 
 
 class Sender:
-    """Sends to Kafka; use it as an async context manager. It connects when there is something to send."""
+    """Sends to Kafka; use it as an async context manager. It connects when there is something to send.
+
+    Up to `events_per_record` events that are sent at once to one partition share a record.
+    """
 
     def __init__(
         self,
         servers: str,
         progress: Progress,
         *,
+        events_per_record: int = 1,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._servers = servers
         self._progress = progress
+        self._events_per_record = events_per_record
         self._sleep = sleep
         self._connection = AsyncExitStack()
         self._delivery: Delivery | None = None
@@ -75,7 +80,9 @@ class Sender:
 
     async def _connected(self) -> Delivery:
         if self._delivery is None:
-            connecting = Delivery.connected(self._servers, ack_timeout=_ACK_S)
+            connecting = Delivery.connected(
+                self._servers, ack_timeout=_ACK_S, events_per_record=self._events_per_record
+            )
             self._delivery = await self._connection.enter_async_context(connecting)
         return self._delivery
 

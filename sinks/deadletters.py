@@ -63,6 +63,7 @@ def _table(letters: Sequence[DeadLetter]) -> pa.Table:
             "topic": [letter.topic for letter in letters],
             "partition": pa.array([letter.partition for letter in letters], pa.uint32()),
             "offset": pa.array([letter.offset for letter in letters], pa.uint64()),
+            "line": pa.array([letter.line for letter in letters], pa.uint16()),
             "stage": [str(letter.stage) for letter in letters],
             "reason": [letter.reason for letter in letters],
             "key": pa.array([letter.key for letter in letters], pa.binary()),

@@ -1,33 +1,54 @@
 """Events to bytes and back: JSON on the wire, CloudEvents attributes in the record's headers.
 
-A block of records decodes in one pass; only when that fails is each record looked at by itself, so that a
-malformed one costs its neighbours nothing.
+A record holds one event, or several as lines of JSON, each an event by itself (`joined`): what is sent
+together costs Kafka and its clients the price of one record. A block of records decodes in one pass; only
+when that fails is each line looked at by itself, so that a malformed one costs its neighbours nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from spendstream.clock import from_micros
 from spendstream.errors import MalformedEvent
 from spendstream.events import SCHEMA_VERSION, Event, PodUsage, TokenUsage
+from spendstream.positions import MAX_LINES
 
-__all__ = ["MAX_EVENT_BYTES", "PODS", "TOKENS", "EventCodec", "Rejected"]
+__all__ = ["MAX_EVENT_BYTES", "PODS", "TOKENS", "Decoded", "EventCodec", "Rejected", "joined"]
 
 MAX_EVENT_BYTES = 1 << 20
-"""A larger record is a dead letter: an honest event has about a kilobyte."""
+"""A larger event is a dead letter: an honest one has about a kilobyte."""
 
 E = TypeVar("E", bound=Event)
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """A record that is no valid event: its place in the block, and why."""
+    """A line that is no valid event: its bytes, its place among the records and in its record, and why."""
 
     index: int
+    line: int
+    value: bytes | None
     reason: str
+
+
+class Decoded(NamedTuple, Generic[E]):
+    """What a block of records holds.
+
+    `events` are those of all lines in order, None for a line that was rejected; `lines` is how many of them
+    each record has, at least one, or None if every record has one.
+    """
+
+    events: Sequence[E | None]
+    lines: Sequence[int] | None
+    rejected: Sequence[Rejected]
+
+
+def joined(values: Sequence[bytes]) -> bytes:
+    """Return the value of one record that holds the events in `values`, none of which has a line break."""
+    return b"\n".join(values)
 
 
 class _VersionOnly(msgspec.Struct):
@@ -69,36 +90,51 @@ class EventCodec(Generic[E]):
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise MalformedEvent(self._reason(value, error)) from error
 
-    def decode_block(self, values: Sequence[bytes | None]) -> tuple[list[E | None], list[Rejected]]:
-        """Return one event or None for each record, and the reasons of those that are None."""
-        events = self._decode_lines(values)
-        if events is not None:
-            return events, []
-        return self._decode_singly(values)
+    def decode_block(self, values: Sequence[bytes | None]) -> Decoded[E]:
+        """Return the events in the values of a block of records, and why the other lines are none."""
+        return self._decode_lines(values) or self._decode_singly(values)
 
-    def _decode_lines(self, values: Sequence[bytes | None]) -> list[E | None] | None:
-        """Decode all records as lines of one text, or return None if that could mix up records."""
-        if any(value is None or len(value) > MAX_EVENT_BYTES for value in values):
-            return None
-        lines = b"\n".join(values)  # type: ignore[arg-type]  # no None is left
-        if lines.count(b"\n") != len(values) - 1:
-            return None
+    def _decode_lines(self, values: Sequence[bytes | None]) -> Decoded[E] | None:
+        """Decode all records as lines of one text, or return None if one of the lines is no valid event."""
         try:
-            events: list[E | None] = self._decoder.decode_lines(lines)  # type: ignore[assignment]
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            if max(map(len, values), default=0) > MAX_EVENT_BYTES:  # type: ignore[arg-type]  # see below
+                return None
+            text = b"\n".join(values)  # type: ignore[arg-type]  # a record without a value is a TypeError
+            events = self._decoder.decode_lines(text)
+        except (TypeError, msgspec.DecodeError, UnicodeDecodeError):
             return None
-        return events if len(events) == len(values) else None
+        lines = None if len(events) == len(values) else [1 + value.count(b"\n") for value in values]  # type: ignore[union-attr]
+        whole = text.count(b"\n") + 1 == len(events)  # no line is blank, and none has a part of an event
+        return Decoded(events, lines, ()) if whole else None
 
-    def _decode_singly(self, values: Sequence[bytes | None]) -> tuple[list[E | None], list[Rejected]]:
+    def _decode_singly(self, values: Sequence[bytes | None]) -> Decoded[E]:
         events: list[E | None] = []
+        lines = []
         rejected = []
         for index, value in enumerate(values):
-            try:
-                events.append(self.decode(value))
-            except MalformedEvent as error:
-                events.append(None)
-                rejected.append(Rejected(index, str(error)))
-        return events, rejected
+            found = self.lines(value)
+            lines.append(len(found))
+            for line, content in enumerate(found):
+                try:
+                    events.append(self.decode(content))
+                except MalformedEvent as error:
+                    events.append(None)
+                    rejected.append(Rejected(index, line, content, str(error)))
+        return Decoded(events, lines, rejected)
+
+    def lines(self, value: bytes | None) -> Sequence[bytes | None]:
+        """Return the lines of a record that are decoded by themselves; all of it if it is one event."""
+        if value is None or b"\n" not in value or self._is_event(value):
+            return [value]
+        lines = [line for line in value.split(b"\n") if line.strip()]
+        return lines if len(lines) <= MAX_LINES and any(map(_is_object, lines)) else [value]
+
+    def _is_event(self, value: bytes) -> bool:
+        try:
+            self.decode(value)
+        except MalformedEvent:
+            return False
+        return True
 
     def _reason(self, value: bytes, error: Exception) -> str:
         """Say that the schema is too new when that is the true cause of a decoding error."""
@@ -111,6 +147,13 @@ class EventCodec(Generic[E]):
                 f"schema version {version}: this release reads up to {SCHEMA_VERSION}; upgrade, then replay"
             )
         return str(error)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(line), dict)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
 
 
 TOKENS: EventCodec[TokenUsage] = EventCodec(TokenUsage, "spendstream.usage.tokens")

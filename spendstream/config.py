@@ -68,6 +68,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """A TOML file of your own prices, which beat the shipped ones."""
     budget_file: Path | None = None
     """A file of budgets, which the workers watch; see docs/budgets.md."""
+    admin_key_sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
+    """The SHA-256 of the key to the gateway's admin API, in hex; with none, that is off."""
     slack_webhook: Secret = Secret()
     """The address of a Slack incoming webhook that alerts are sent to."""
     worker_metrics_port: Port = 0
@@ -80,6 +82,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """How long windows are kept after they arrived."""
     duplicate_horizon_s: Positive = 600
     """Ids of events younger than this are held in memory; older ones are looked up in ClickHouse."""
+    events_per_record: Annotated[int, Meta(ge=1, le=10_000)] = 500
+    """How many events sent together may share a record, as lines; 1 if others read the topics too."""
     spool_max_bytes: Positive = 1 << 30
     """What the gateway may owe to Kafka before it answers 503."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,6 +1,6 @@
-"""Dead letters: records that are no valid event, kept as they came, with the reason and their place.
+"""Dead letters: what is no valid event, kept as it came, with the reason and its place.
 
-The record's value is the original bytes, untouched; everything about it rides in headers, so that a letter
+The letter's value is the original bytes, untouched; everything about it rides in headers, so that a letter
 can be mended and sent back, and a reader needs no decoder.
 """
 
@@ -12,6 +12,8 @@ from typing import Annotated, Literal, Protocol, Self
 import msgspec
 from msgspec import Meta
 
+from spendstream.positions import MAX_LINES
+
 __all__ = ["DeadLetter", "DeadLetterOffice", "Stage"]
 
 Stage = Literal["decode", "validate", "land"]
@@ -20,11 +22,15 @@ _PREFIX = "spendstream-"
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """One record that could not be processed. `timestamp` is the broker's, in milliseconds UTC."""
+    """One event that could not be processed: a record, or one `line` of it.
+
+    `timestamp` is the broker's, in milliseconds UTC.
+    """
 
     topic: str
     partition: Annotated[int, Meta(ge=0, lt=2**31)]
     offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    line: Annotated[int, Meta(ge=0, lt=MAX_LINES)] = 0
     timestamp: Annotated[int, Meta(ge=-1, lt=2**53)]
     stage: Stage
     reason: str
@@ -42,6 +48,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
             ("spendstream-topic", self.topic.encode()),
             ("spendstream-partition", str(self.partition).encode()),
             ("spendstream-offset", str(self.offset).encode()),
+            ("spendstream-line", str(self.line).encode()),
             ("spendstream-timestamp", str(self.timestamp).encode()),
             ("spendstream-stage", self.stage.encode()),
             ("spendstream-reason", self.reason.encode()),

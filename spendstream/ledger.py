@@ -3,8 +3,8 @@
 A *source* is one partition of one incarnation of a topic. Kafka delivers its records at least once, in order,
 in blocks whose bounds move after a restart. The ledger turns that into effectively-once:
 
-- The first delivery of an event id wins. Every later offset with the same id is a duplicate.
-- A window is a full state with a version: the last offset that was counted into it. Later offsets are not in
+- The first delivery of an event id wins. Every later position with the same id is a duplicate.
+- A window is a full state with a version: the last position that was counted into it. Later ones are not in
   it. So each window knows by itself what it has counted, and a write that reached only some of the windows
   before a crash does no harm. Versions do not depend on where blocks begin and end, so that a replay writes
   the same rows, bit for bit.
@@ -17,89 +17,67 @@ acknowledges the block; it must never skip a block, since versions say that all 
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from spendstream.windows import WINDOW_SIZES, Entry, Measures, Usage, WindowKey, by_minute, newest_starts
+from spendstream import latency
+from spendstream.batches import Batch
+from spendstream.tally import Added, after
+from spendstream.windows import Entry, Measures, Usage, WindowKey, newest_starts
 
-__all__ = ["ELSEWHERE", "Admission", "Ledger", "Tally", "WindowState"]
+__all__ = ["ELSEWHERE", "Admission", "Ledger", "WindowState"]
 
 ELSEWHERE = -1
-"""The offset of an id that another source delivered first: no offset of this source equals it."""
+"""The position of an id that another source delivered first: no position of this source equals it."""
 
 _NEVER = -1  # the version of a window that nothing was counted into
 _BUCKET = 60_000_000  # ids are forgotten a minute of event time at a time
 
 
 class WindowState(NamedTuple):
-    """All that offsets up to `version`, the last one counted, have added to one window."""
+    """All that positions up to `version`, the last one counted, have added to one window.
+
+    `latency` counts the durations of calls by bucket (see `spendstream.latency`), in windows of an hour.
+    """
 
     key: WindowKey
     version: int
     measures: Measures
+    latency: Mapping[int, int] = {}
 
-
-class Admission(msgspec.Struct, frozen=True, kw_only=True):
-    """A block without its duplicates, in order of offsets.
-
-    Of the `entries`, the `fresh` ones have no row in ClickHouse yet; the others have, but may not be counted
-    in all windows.
-    """
-
-    entries: Sequence[Entry]
-    fresh: Sequence[Entry]
-    duplicates: int
-
-    def without(self, offsets: set[int]) -> Admission:
-        """Return the admission without fresh entries that ClickHouse refused."""
-        return msgspec.structs.replace(
-            self,
-            entries=[entry for entry in self.entries if entry.offset not in offsets],
-            fresh=[entry for entry in self.fresh if entry.offset not in offsets],
+    def plus(self, added: Added) -> WindowState:
+        """Return the next state."""
+        return WindowState(
+            self.key,
+            added.last,
+            self.measures.plus(added.measures),
+            latency.merged(self.latency, added.latency),
         )
 
 
-class _Group(NamedTuple):
-    """The entries of a block that fall into one finest window, in order, and what they add up to."""
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    """A block without its duplicates, in order of positions.
 
-    entries: Sequence[Entry]
-    total: Measures
+    Of the `counted` events, the `fresh` ones have no row in ClickHouse yet; the others have, but may not be
+    counted in all windows. Both are one batch unless a block is read again.
+    """
 
-    def after(self, version: int) -> Measures:
-        """Return what the offsets after `version` add up to."""
-        if version < self.entries[0].offset:
-            return self.total
-        return Measures.of([event for offset, event, _ in self.entries if offset > version])
+    counted: Batch
+    fresh: Batch
+    duplicates: int
 
-
-class Tally(msgspec.Struct, frozen=True):
-    """What a block adds, by every window of every size that it touches."""
-
-    touched: Mapping[WindowKey, Sequence[_Group]]
-
-    @classmethod
-    def of(cls, admission: Admission) -> Tally:
-        """Return what the admitted entries add up to."""
-        touched: defaultdict[WindowKey, list[_Group]] = defaultdict(list)
-        for key, entries in by_minute(admission.entries).items():
-            group = _Group(entries, Measures.of([entry.event for entry in entries]))
-            for size in WINDOW_SIZES:
-                touched[key.widened(size)].append(group)
-        return cls(touched)
-
-    def added_to(self, state: WindowState) -> WindowState:
-        """Return the window's next state; the same one if it has counted the block already."""
-        groups = self.touched[state.key]
-        last = max(group.entries[-1].offset for group in groups)
-        if last <= state.version:
-            return state
-        measures = state.measures
-        for group in groups:
-            measures = measures.plus(group.after(state.version))
-        return WindowState(state.key, last, measures)
+    def without(self, positions: Collection[int]) -> Admission:
+        """Return the admission without fresh events that ClickHouse refused."""
+        if not positions:
+            return self
+        return msgspec.structs.replace(
+            self,
+            counted=Batch([entry for entry in self.counted.entries if entry.position not in positions]),
+            fresh=Batch([entry for entry in self.fresh.entries if entry.position not in positions]),
+        )
 
 
 class IdIndex:
@@ -114,20 +92,20 @@ class IdIndex:
     def __len__(self) -> int:
         return sum(map(len, self._buckets.values()))
 
-    def restore(self, first_offsets: Iterable[tuple[int, int, int]], floor: int) -> None:
-        """Start from (id, event time, first offset) of all stored events at or after `floor`."""
+    def restore(self, first_positions: Iterable[tuple[int, int, int]], floor: int) -> None:
+        """Start from (id, event time, first position) of all stored events at or after `floor`."""
         self.floor = floor
-        for event_id, event_time, offset in first_offsets:
-            self.claim(event_id, event_time, offset)
+        for event_id, event_time, position in first_positions:
+            self.claim(event_id, event_time, position)
 
-    def claim(self, event_id: int, event_time: int, offset: int) -> int | None:
-        """Return the first offset of a known id; remember `offset` for a new one and return None."""
+    def claim(self, event_id: int, event_time: int, position: int) -> int | None:
+        """Return the first position of a known id; remember `position` for a new one and return None."""
         bucket = self._buckets.get(event_time // _BUCKET)
         if bucket is None:
             bucket = self._buckets[event_time // _BUCKET] = {}
         first = bucket.get(event_id)
         if first is None:
-            bucket[event_id] = offset
+            bucket[event_id] = position
         return first
 
     def release(self, event_id: int, event_time: int) -> None:
@@ -147,8 +125,8 @@ class IdIndex:
 class Ledger:
     """What one source has counted so far.
 
-    For each block, in order: `unknown_ids`, `admit`, land the fresh events, `Tally.of`, `unknown_windows`,
-    `count`, land the windows, acknowledge.
+    For each block, in order: `unknown_ids`, `admit`, land the fresh events, `tally` the counted ones,
+    `unknown_windows`, `count`, land the windows, acknowledge.
     """
 
     def __init__(self, *, horizon: int, capacity: int = 200_000) -> None:
@@ -159,14 +137,14 @@ class Ledger:
         self._newest_stored: dict[int, int] = {}
 
     def restore(
-        self, first_offsets: Iterable[tuple[int, int, int]], floor: int, newest_stored: Mapping[int, int]
+        self, first_positions: Iterable[tuple[int, int, int]], floor: int, newest_stored: Mapping[int, int]
     ) -> None:
         """Take over from an earlier life.
 
-        `first_offsets` are the (id, event time, first offset) of stored events at or after `floor`;
+        `first_positions` are the (id, event time, first position) of stored events at or after `floor`;
         `newest_stored` is the start of this source's newest stored window, by size.
         """
-        self._ids.restore(first_offsets, floor)
+        self._ids.restore(first_positions, floor)
         self._newest_stored = dict(newest_stored)
 
     def unknown_ids(self, block: Sequence[Entry]) -> list[Usage]:
@@ -174,52 +152,67 @@ class Ledger:
         floor = self._ids.floor
         return [entry.event for entry in block if entry.event.event_time < floor]
 
-    def admit(self, block: Sequence[Entry], first_offsets: Mapping[int, int]) -> Admission:
-        """Return the block without duplicates; `first_offsets` answers `unknown_ids`, by id."""
-        admitted, fresh = [], []
+    def admit(self, block: Sequence[Entry], first_positions: Mapping[int, int]) -> Admission:
+        """Return the block without duplicates; `first_positions` answers `unknown_ids`, by id."""
+        counted, fresh = [], []
         floor, claim = self._ids.floor, self._ids.claim
         older: dict[int, int] = {}  # ids below the floor that are new in this block
+        newest = 0
         for entry in block:
-            offset, event, _ = entry
+            position, event, _ = entry
             key, time = event.id.int, event.event_time
             if time >= floor:
-                first = claim(key, time, offset)
+                first = claim(key, time, position)
             else:
-                first = first_offsets.get(key, older.get(key))
-                older.setdefault(key, offset)
+                first = first_positions.get(key, older.get(key))
+                older.setdefault(key, position)
             if first is None:
                 fresh.append(entry)
-            if first is None or first == offset:
-                admitted.append(entry)
-        self._ids.advance(max((entry.event.event_time for entry in fresh), default=0))
-        duplicates = len(block) - len(admitted)
-        return Admission(entries=admitted, fresh=fresh, duplicates=duplicates)
+                newest = max(newest, time)
+            if first is None or first == position:
+                counted.append(entry)
+        self._ids.advance(newest)
+        all_counted = Batch(counted)
+        same = len(fresh) == len(counted)
+        return Admission(
+            counted=all_counted,
+            fresh=all_counted if same else Batch(fresh),
+            duplicates=len(block) - len(counted),
+        )
 
     def refuse(self, entries: Iterable[Entry]) -> None:
         """Forget events that ClickHouse refused, so that they can be sent again once mended."""
         for _, event, _ in entries:
             self._ids.release(event.id.int, event.event_time)
 
-    def unknown_windows(self, tally: Tally) -> list[WindowKey]:
-        """Return the windows that the tally touches and only ClickHouse can know."""
-        return [
-            key
-            for key in tally.touched
-            if key not in self._windows and key.start <= self._newest_stored.get(key.size, _NEVER)
-        ]
+    def unknown_windows(self, added: Iterable[WindowKey]) -> list[WindowKey]:
+        """Return the windows among those that a tally adds to that only ClickHouse can know."""
+        newest, windows = self._newest_stored, self._windows
+        return [key for key in added if key.start <= newest.get(key.size, _NEVER) and key not in windows]
 
-    def count(self, tally: Tally, stored: Iterable[WindowState]) -> list[WindowState]:
-        """Count the tally, and return the windows that it changed; `stored` answers `unknown_windows`."""
-        for state in stored:
-            self._windows[state.key] = state
+    def count(
+        self, batch: Batch, added: Mapping[WindowKey, Added], stored: Iterable[WindowState]
+    ) -> list[WindowState]:
+        """Count a `batch` that adds `added`, and return the windows that it changed.
+
+        `stored` answers `unknown_windows`. A window that has counted a part of the batch gets the rest.
+        """
+        self._windows |= {state.key: state for state in stored}
+        ahead = {
+            key: state.version
+            for key, add in added.items()
+            if (state := self._windows.get(key)) is not None and state.version >= add.first
+        }
+        changes = {**added, **after(batch, ahead)} if ahead else added
         changed = []
-        for key in tally.touched:
+        for key, add in changes.items():
             before = self._windows.get(key) or WindowState(key, _NEVER, Measures())
-            state = tally.added_to(before)
-            if state is not before:
-                self._windows[key] = state
-                self._windows.move_to_end(key)
-                changed.append(state)
+            if add.last <= before.version:
+                continue
+            state = before.plus(add)
+            self._windows[key] = state
+            self._windows.move_to_end(key)
+            changed.append(state)
         self._evict()
         return changed
 

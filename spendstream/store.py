@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from spendstream.batches import Batch
 from spendstream.ledger import WindowState
-from spendstream.windows import Entry, Usage, WindowKey
+from spendstream.windows import Usage, WindowKey
 
 __all__ = ["Kind", "Recovery", "Refusal", "Source", "UsageStore"]
 
@@ -19,7 +20,7 @@ Kind = Literal["tokens", "pods"]
 
 
 class Source(NamedTuple):
-    """One partition of one incarnation of a topic: offsets mean something only within it."""
+    """One partition of one incarnation of a topic: positions mean something only within it."""
 
     kind: Kind
     topic: str
@@ -35,20 +36,20 @@ class Source(NamedTuple):
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     """What a source left behind.
 
-    `first_offsets` has (id, event time, first offset) of all stored events at or after `floor`, with
-    `ledger.ELSEWHERE` as the offset of those that came from another source. `newest_stored` is the start of
+    `first_positions` has (id, event time, first position) of all stored events at or after `floor`, with
+    `ledger.ELSEWHERE` as the position of those that came from another source. `newest_stored` is the start of
     the source's newest stored window, by window size.
     """
 
     floor: int = 0
-    first_offsets: Sequence[tuple[int, int, int]] = ()
+    first_positions: Sequence[tuple[int, int, int]] = ()
     newest_stored: Mapping[int, int] = {}
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """An entry that the database cannot store, whenever it comes, and why."""
+    """An event that the database cannot store, whenever it comes, and why."""
 
-    offset: int
+    position: int
     reason: str
 
 
@@ -61,14 +62,18 @@ class UsageStore(Protocol):
     async def recover(self, source: Source, horizon: int) -> Recovery:
         """Return what `source` left, with ids of `horizon` microseconds before the newest stored event."""
 
-    async def first_offsets(self, source: Source, events: Sequence[Usage]) -> Mapping[int, int]:
-        """Return the first offset of those `events` that are stored, by id; ELSEWHERE for other sources'."""
+    async def first_positions(self, source: Source, events: Sequence[Usage]) -> Mapping[int, int]:
+        """Return the first position of those `events` that are stored, by id; ELSEWHERE in other sources.
+
+        An id is looked for in its own partition and in all earlier incarnations of the topic: as long as a
+        topic lives, a key stays in its partition.
+        """
 
     async def windows(self, source: Source, keys: Sequence[WindowKey]) -> Sequence[WindowState]:
         """Return the newest state of those windows of `source` that are stored."""
 
-    async def land_events(self, source: Source, entries: Sequence[Entry]) -> Sequence[Refusal]:
-        """Store `entries`; all but the refused ones can be queried on return."""
+    async def land_events(self, source: Source, batch: Batch) -> Sequence[Refusal]:
+        """Store a batch; all but the refused ones can be queried on return."""
 
     async def land_windows(self, source: Source, states: Sequence[WindowState], arrived: int) -> None:
         """Store window states; they can be queried on return.

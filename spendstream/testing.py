@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from spendstream.batches import Batch
 from spendstream.deadletters import DeadLetter
 from spendstream.ledger import ELSEWHERE, WindowState
 from spendstream.store import Recovery, Refusal, Source
@@ -43,19 +44,21 @@ class MemoryStore:
         floor = max(entry.event.event_time for _, entry in self._rows.values()) - horizon
         return Recovery(
             floor=floor,
-            first_offsets=[
-                (event_id, entry.event.event_time, self._offset(source, event_id))
+            first_positions=[
+                (event_id, entry.event.event_time, self._position(source, event_id))
                 for event_id, (_, entry) in self._rows.items()
                 if entry.event.event_time >= floor
             ],
             newest_stored=newest_starts(key for name, key in self._windows if name == source.name),
         )
 
-    async def first_offsets(self, source: Source, events: Sequence[Usage]) -> Mapping[int, int]:
-        """Return the first offset of those events that are stored."""
-        self.strike("first_offsets")
+    async def first_positions(self, source: Source, events: Sequence[Usage]) -> Mapping[int, int]:
+        """Return the first position of those events that are stored."""
+        self.strike("first_positions")
         return {
-            event.id.int: self._offset(source, event.id.int) for event in events if event.id.int in self._rows
+            event.id.int: self._position(source, event.id.int)
+            for event in events
+            if event.id.int in self._rows
         }
 
     async def windows(self, source: Source, keys: Sequence[WindowKey]) -> Sequence[WindowState]:
@@ -63,13 +66,13 @@ class MemoryStore:
         self.strike("windows")
         return [self._windows[source.name, key] for key in keys if (source.name, key) in self._windows]
 
-    async def land_events(self, source: Source, entries: Sequence[Entry]) -> Sequence[Refusal]:
-        """Store entries; the first delivery of an id wins."""
-        for entry in entries:
+    async def land_events(self, source: Source, batch: Batch) -> Sequence[Refusal]:
+        """Store a batch; the first delivery of an id wins."""
+        for entry in batch.entries:
             self.strike("land_events")
             key = entry.event.id.int
             stored = self._rows.get(key)
-            if stored is None or (stored[0] == source.name and entry.offset < stored[1].offset):
+            if stored is None or (stored[0] == source.name and entry.position < stored[1].position):
                 self._rows[key] = (source.name, entry)
         return ()
 
@@ -98,6 +101,6 @@ class MemoryStore:
             totals[key] = totals.get(key, Measures()).plus(state.measures)
         return totals
 
-    def _offset(self, source: Source, event_id: int) -> int:
+    def _position(self, source: Source, event_id: int) -> int:
         name, entry = self._rows[event_id]
-        return entry.offset if name == source.name else ELSEWHERE
+        return entry.position if name == source.name else ELSEWHERE

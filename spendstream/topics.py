@@ -11,7 +11,16 @@ from msgspec import Struct
 
 from spendstream.codec import MAX_EVENT_BYTES
 
-__all__ = ["ALERTS", "ALL_TOPICS", "DEAD_LETTERS", "USAGE_PODS", "USAGE_TOKENS", "WORKER_GROUP", "Topic"]
+__all__ = [
+    "ALERTS",
+    "ALL_TOPICS",
+    "BUDGETS",
+    "DEAD_LETTERS",
+    "USAGE_PODS",
+    "USAGE_TOKENS",
+    "WORKER_GROUP",
+    "Topic",
+]
 
 _DAY_MS = 24 * 3600 * 1000
 _MAX_RECORD_BYTES = 8 * MAX_EVENT_BYTES  # so that an oversized event arrives, and becomes a dead letter
@@ -58,7 +67,16 @@ ALERTS = Topic(
     max_record_bytes=MAX_EVENT_BYTES,
 )
 
-ALL_TOPICS = (USAGE_TOKENS, USAGE_PODS, ALERTS, DEAD_LETTERS)
+BUDGETS = Topic(
+    name="budgets",
+    holds="Budgets set through the admin API, with all versions; compacted: the newest record of each stays",
+    keyed_by="budget id",
+    partitions=1,
+    cleanup="compact",
+    max_record_bytes=MAX_EVENT_BYTES,
+)
+
+ALL_TOPICS = (USAGE_TOKENS, USAGE_PODS, ALERTS, BUDGETS, DEAD_LETTERS)
 
 WORKER_GROUP = "spendstream-worker"
 """The consumer group of the stream processors; what it has committed has landed in ClickHouse."""

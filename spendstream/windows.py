@@ -7,10 +7,9 @@ same window.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from operator import add, attrgetter
-from typing import NamedTuple, cast
+from collections.abc import Iterable
+from operator import add
+from typing import NamedTuple
 
 from spendstream.events import PodUsage, TokenUsage
 
@@ -18,14 +17,15 @@ __all__ = [
     "DAY",
     "HOUR",
     "MINUTE",
+    "MONEY_MEASURES",
     "WINDOW_SIZES",
     "Dimensions",
     "Entry",
     "Measures",
     "Usage",
     "WindowKey",
-    "by_minute",
     "newest_starts",
+    "window_of",
 ]
 
 Usage = TokenUsage | PodUsage
@@ -34,13 +34,11 @@ MINUTE, HOUR, DAY = 60, 3_600, 86_400
 WINDOW_SIZES = (MINUTE, HOUR, DAY)
 """Seconds, finest first; each divides the next, so that a finer window lies in one coarser window."""
 
-_MICROS_PER_MINUTE = MINUTE * 1_000_000
-
 
 class Entry(NamedTuple):
-    """An event, the offset that it was delivered at, and when the broker got it (milliseconds, UTC)."""
+    """An event, its position in its source, and when the broker got it (milliseconds, UTC)."""
 
-    offset: int
+    position: int
     event: Usage
     arrived: int
 
@@ -66,10 +64,6 @@ class WindowKey(NamedTuple):
     start: int
     dimensions: Dimensions
 
-    def widened(self, size: int) -> WindowKey:
-        """Return the window of a coarser `size` in which this one lies."""
-        return WindowKey(size, self.start - self.start % size, self.dimensions)
-
 
 class Measures(NamedTuple):
     """What a window adds up: counts, tokens, and picodollars."""
@@ -78,6 +72,7 @@ class Measures(NamedTuple):
     unpriced: int = 0
     errors: int = 0
     cache_hits: int = 0
+    cache_hit_tokens: int = 0
     cost: int = 0
     list_cost: int = 0
     avoided_by_cache: int = 0
@@ -93,64 +88,24 @@ class Measures(NamedTuple):
         """Return both added up."""
         return Measures(*map(add, self, other))
 
-    @classmethod
-    def of(cls, events: Sequence[Usage]) -> Measures:
-        """Return what `events`, all of one type, add up to."""
-        if events and isinstance(events[0], TokenUsage):
-            return _of_tokens(cast("Sequence[TokenUsage]", events))
-        return Measures(
-            events=len(events),
-            unpriced=sum(event.cost is None for event in events),
-            cost=sum(event.cost or 0 for event in events),
-            list_cost=sum(event.cost or 0 for event in events),
-        )
+
+MONEY_MEASURES = frozenset(
+    {"cost", "list_cost", "avoided_by_cache", "avoided_by_routing", "avoided_by_compression"}
+)
+"""The measures that are picodollars."""
 
 
-_HTTP_ERROR = 400
+def window_of(event: Usage, size: int) -> WindowKey:
+    """Return the window of `size` seconds that an event falls into."""
+    second = event.event_time // 1_000_000
+    return WindowKey(size, second - second % size, _dimensions(event))
 
 
-def _of_tokens(events: Sequence[TokenUsage]) -> Measures:
-    return Measures(
-        events=len(events),
-        unpriced=sum([event.cost is None for event in events]),
-        errors=sum([event.status >= _HTTP_ERROR for event in events]),
-        cache_hits=sum([event.cache_outcome != "none" for event in events]),
-        cost=sum([event.cost or 0 for event in events]),
-        list_cost=sum([event.list_cost or 0 for event in events]),
-        avoided_by_cache=sum([event.avoided_by_cache for event in events]),
-        avoided_by_routing=sum([event.avoided_by_routing for event in events]),
-        avoided_by_compression=sum([event.avoided_by_compression for event in events]),
-        input_tokens=sum([event.input_tokens for event in events]),
-        output_tokens=sum([event.output_tokens for event in events]),
-        cache_read_tokens=sum([event.cache_read_tokens for event in events]),
-        cache_write_tokens=sum([event.cache_write_tokens for event in events]),
-        reasoning_tokens=sum([event.reasoning_tokens for event in events]),
-    )
-
-
-_token_dimensions = attrgetter("org", "team", "project", "environment", "provider", "model")
-_pod_dimensions = attrgetter("org", "team", "project", "environment", "cluster", "namespace")
-
-
-def by_minute(entries: Sequence[Entry]) -> dict[WindowKey, list[Entry]]:
-    """Return `entries`, all of one type, by the finest window that each falls into."""
-    tokens = bool(entries) and isinstance(entries[0].event, TokenUsage)
-    values = _token_dimensions if tokens else _pod_dimensions
-    groups: defaultdict[tuple[int, tuple[str, ...]], list[Entry]] = defaultdict(list)
-    for entry in entries:
-        event = entry.event
-        groups[event.event_time // _MICROS_PER_MINUTE, values(event)].append(entry)
-    return {
-        WindowKey(MINUTE, minute * MINUTE, _dimensions(values, tokens=tokens)): group
-        for (minute, values), group in groups.items()
-    }
-
-
-def _dimensions(values: tuple[str, ...], *, tokens: bool) -> Dimensions:
-    org, team, project, environment, first, second = values
-    if tokens:
-        return Dimensions("tokens", org, team, project, environment, first, second, "", "")
-    return Dimensions("pods", org, team, project, environment, "", "", first, second)
+def _dimensions(event: Usage) -> Dimensions:
+    who = event.org, event.team, event.project, event.environment
+    if isinstance(event, TokenUsage):
+        return Dimensions("tokens", *who, event.provider, event.model, "", "")
+    return Dimensions("pods", *who, "", "", event.cluster, event.namespace)
 
 
 def newest_starts(keys: Iterable[WindowKey]) -> dict[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import structlog
 from faust.types import TP, AppT
 
 from spendstream.topics import WORKER_GROUP
+from stream_processors.assignor import WatchfulAssignor
 from stream_processors.block_transport import BlockTransport
+from stream_processors.lanes import Lanes
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.sources import TOPICS, Sources
 
@@ -35,10 +38,13 @@ class _BlockSchema(faust.Schema):  # type: ignore[type-arg]  # not generic at ru
         return message.value
 
 
-def create_app(servers: str, sources: Sources, metrics: WorkerMetrics, datadir: Path) -> faust.App:
+def create_app(
+    servers: str, sources: Sources, lanes: Lanes, metrics: WorkerMetrics, datadir: Path
+) -> faust.App:
     """Return the application that reads all usage topics from Kafka at `servers`.
 
-    Concurrency stays 1: a second worker on one partition would commit past a block in flight.
+    Concurrency stays 1: a second worker on one partition would commit past a block in flight. Partitions
+    wait for ClickHouse side by side all the same, each in its lane.
     """
     app = faust.App(
         WORKER_GROUP,
@@ -57,10 +63,11 @@ def create_app(servers: str, sources: Sources, metrics: WorkerMetrics, datadir: 
         broker_session_timeout=6.0,
         broker_heartbeat_interval=2.0,
         worker_redirect_stdouts=False,
+        PartitionAssignor=WatchfulAssignor,
     )
     BlockTransport.install(app)
     for topic in TOPICS:
-        _add_agent(app, topic, sources, metrics)
+        _add_agent(app, topic, sources, lanes, metrics)
 
     @app.on_partitions_revoked.connect  # type: ignore[arg-type]  # Faust's signal does not name its arguments
     async def forget(_: AppT, revoked: set[TP], **__: Any) -> None:
@@ -76,20 +83,24 @@ def create_app(servers: str, sources: Sources, metrics: WorkerMetrics, datadir: 
     return app
 
 
-def _add_agent(app: faust.App, topic: str, sources: Sources, metrics: WorkerMetrics) -> None:
-    async def land_blocks(stream: faust.Stream[Any]) -> None:
-        async for event in stream.noack().events():
-            message = event.message
-            try:
-                await sources.process(topic, message.partition, message.generation_id, event.value)
-            except Exception as error:  # noqa: BLE001  # the edge of the process: going on would lose the block
-                _log.exception("cannot go on", topic=topic, partition=message.partition)
-                await app.crash(error)
-                await asyncio.Event().wait()  # until the crash has stopped the worker
+def _add_agent(app: faust.App, topic: str, sources: Sources, lanes: Lanes, metrics: WorkerMetrics) -> None:
+    async def land(event: Any) -> None:
+        message = event.message
+        try:
+            landed = await sources.process(topic, message.partition, message.generation_id, event.value)
+        except Exception as error:  # noqa: BLE001  # the edge of the process: going on would lose the block
+            _log.exception("cannot go on", topic=topic, partition=message.partition)
+            await app.crash(error)
+            await asyncio.Event().wait()  # until the crash has stopped the worker
+        if landed:
             event.ack()
             behind = app.consumer.highwater(TP(topic, message.partition)) - message.offset - 1
             metrics.lag(topic, message.partition, max(behind, 0))
 
+    async def take_blocks(stream: faust.Stream[Any]) -> None:
+        async for event in stream.noack().events():
+            await lanes.put((topic, event.message.partition), event.value.size, partial(land, event))
+
     app.agent(app.topic(topic, schema=_BlockSchema()), name=f"land.{topic}", concurrency=1)(
-        land_blocks  # type: ignore[arg-type]  # noack() is missing from the type that agents are declared with
+        take_blocks  # type: ignore[arg-type]  # noack() is missing from the type that agents are declared with
     )

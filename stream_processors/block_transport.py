@@ -18,7 +18,18 @@ from faust.types.tuples import ConsumerMessage
 
 from stream_processors.processor import RecordBlock
 
+_FETCH_WAIT_MS = 100  # how long a broker may hold back an answer; the embedded one always does
+
 __all__ = ["BlockConsumer", "BlockTransport"]
+
+
+class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's thread, with a client that does not wait for more than there is."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001  # Faust fixes it to 1.5 s, and has no setting
+        return consumer
 
 
 class BlockConsumer(driver.Consumer):
@@ -28,6 +39,9 @@ class BlockConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._position: dict[TP, int] = {}
         self._unacked_blocks: dict[TP, deque[int]] = {}
+
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """Yield (partition, message) whose value is a RecordBlock.

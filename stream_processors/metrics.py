@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -19,14 +17,17 @@ class WorkerMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._received = Counter(
-            "spendstream_worker_received_total", "Records read from Kafka", ["topic"], registry=registry
+            "spendstream_worker_received_total",
+            "Events read from Kafka, valid or not",
+            ["topic"],
+            registry=registry,
         )
         self._sent = Counter(
             "spendstream_worker_sent_total", "Events landed in ClickHouse", ["topic"], registry=registry
         )
         self._discarded = Counter(
             "spendstream_worker_discarded_total",
-            "Records that were not landed: duplicates, and dead letters by the stage that refused them",
+            "Events that were not landed: duplicates, and dead letters by the stage that refused them",
             ["topic", "reason"],
             registry=registry,
         )
@@ -56,15 +57,16 @@ class WorkerMetrics:
             registry=registry,
         )
 
-    def landed(self, topic: str, records: Sequence[Any], admission: Admission) -> None:
-        """Count one block."""
-        self._received.labels(topic).inc(len(records))
+    def landed(self, topic: str, events: int, admission: Admission) -> None:
+        """Count the valid events of one block."""
+        self._received.labels(topic).inc(events)
         self._sent.labels(topic).inc(len(admission.fresh))
         self._discarded.labels(topic, "duplicate").inc(admission.duplicates)
 
-    def buried(self, topic: str, stage: str, letters: int) -> None:
-        """Count dead letters."""
-        self._discarded.labels(topic, stage).inc(letters)
+    def buried(self, topic: str, stage: str) -> None:
+        """Count a dead letter."""
+        self._received.labels(topic).inc()
+        self._discarded.labels(topic, stage).inc()
 
     def waited(self, topic: str) -> None:
         """Count a call that has to be tried again."""

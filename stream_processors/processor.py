@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -10,9 +10,11 @@ import structlog
 
 from spendstream.codec import EventCodec
 from spendstream.deadletters import DeadLetter, DeadLetterOffice, Stage
-from spendstream.ledger import Admission, Ledger, Tally
+from spendstream.ledger import Admission, Ledger
 from spendstream.patience import patiently
+from spendstream.positions import MAX_LINES, place
 from spendstream.store import Source, UsageStore
+from spendstream.tally import tally
 from spendstream.watermarks import Watermark
 from spendstream.windows import Entry
 from stream_processors.metrics import WorkerMetrics
@@ -47,6 +49,11 @@ class RecordBlock(msgspec.Struct, frozen=True, kw_only=True):
     last: int
     records: Sequence[Any]  # of Record, which msgspec cannot know
 
+    @property
+    def size(self) -> int:
+        """The bytes of all values."""
+        return sum([len(record.value or b"") for record in self.records])
+
 
 class SourceProcessor:
     """Processes the blocks of one source, in order. `next_offset` is after the last that has landed."""
@@ -75,8 +82,8 @@ class SourceProcessor:
     async def recover(self) -> None:
         """Load what an earlier life of this source has landed."""
         left = await self._patiently(lambda: self._store.recover(self.source, self._horizon))
-        self._ledger.restore(left.first_offsets, left.floor, left.newest_stored)
-        _log.info("source recovered", source=self.source.name, ids=len(left.first_offsets))
+        self._ledger.restore(left.first_positions, left.floor, left.newest_stored)
+        _log.info("source recovered", source=self.source.name, ids=len(left.first_positions))
 
     async def process(self, block: RecordBlock) -> None:
         """Land a block: on return its offsets may be committed.
@@ -86,77 +93,112 @@ class SourceProcessor:
         """
         if self._started and block.first > self.next_offset:
             raise RuntimeError(f"{self.source.name}: a gap from {self.next_offset} to {block.first}")
-        admission = await self._land_events(block)
+        entries = await self._decode(block)
+        admission = await self._land_events(block, entries)
         await self._land_windows(admission, block.records[-1].timestamp)
         self._started = True
         self.next_offset = max(self.next_offset, block.last + 1)
-        self._metrics.landed(self.source.topic, block.records, admission)
+        self._metrics.landed(self.source.topic, len(entries), admission)
         self._watch_time(admission, block.records[-1].timestamp * 1000)
 
     def _watch_time(self, admission: Admission, arrived: int) -> None:
-        times = [entry.event.event_time for entry in admission.entries]
+        times = [event.event_time for event in admission.counted.events]
         late = self._watermark.late(times)
         self._watermark = self._watermark.advanced(times, arrived)
         self._metrics.time_passed(self.source, late, arrived - self._watermark.time)
 
-    async def _land_events(self, block: RecordBlock) -> Admission:
-        decoded = await self._decode(block)
-        unknown = self._ledger.unknown_ids(decoded)
+    async def _land_events(self, block: RecordBlock, entries: Sequence[Entry]) -> Admission:
+        unknown = self._ledger.unknown_ids(entries)
         known = (
-            await self._patiently(lambda: self._store.first_offsets(self.source, unknown)) if unknown else {}
+            await self._patiently(lambda: self._store.first_positions(self.source, unknown))
+            if unknown
+            else {}
         )
-        admission = self._ledger.admit(decoded, known)
+        admission = self._ledger.admit(entries, known)
         if not admission.fresh:
             return admission
         refused = await self._patiently(lambda: self._store.land_events(self.source, admission.fresh))
-        reasons = {refusal.offset: refusal.reason for refusal in refused}
+        reasons = {refusal.position: refusal.reason for refusal in refused}
         if reasons:
-            self._ledger.refuse([entry for entry in admission.fresh if entry.offset in reasons])
-            await self._bury(block, "land", reasons)
-        return admission.without(set(reasons))
+            self._ledger.refuse([entry for entry in admission.fresh.entries if entry.position in reasons])
+            await self._bury_events(block, "land", reasons)
+        return admission.without(reasons.keys())
 
     async def _land_windows(self, admission: Admission, arrived: int) -> None:
-        tally = Tally.of(admission)
-        unknown = self._ledger.unknown_windows(tally)
+        added = tally(admission.counted)
+        unknown = self._ledger.unknown_windows(added)
         stored = await self._patiently(lambda: self._store.windows(self.source, unknown)) if unknown else ()
-        changed = self._ledger.count(tally, stored)
+        changed = self._ledger.count(admission.counted, added, stored)
         if changed:
             await self._patiently(lambda: self._store.land_windows(self.source, changed, arrived))
 
     async def _decode(self, block: RecordBlock) -> list[Entry]:
         """Return the valid events; the rest are dead letters before anything else lands."""
-        events, rejected = self._codec.decode_block([record.value for record in block.records])
-        await self._bury(block, "decode", {block.records[r.index].offset: r.reason for r in rejected})
-        entries: list[Entry] = []
-        ahead = {}
-        for record, event in zip(block.records, events, strict=True):
-            if event is None:
-                continue
-            if event.event_time > record.timestamp * 1000 + _MAX_AHEAD:
-                ahead[record.offset] = "event_time is more than an hour ahead of the broker's clock"
-            else:
-                entries.append(Entry(record.offset, event, record.timestamp))
-        await self._bury(block, "validate", ahead)
+        records = block.records
+        decoded = self._codec.decode_block([record.value for record in records])
+        await self._bury([
+            self._letter(records[bad.index], bad.line, bad.value, "decode", bad.reason)
+            for bad in decoded.rejected
+        ])  # fmt: skip
+        entries = [
+            Entry(position, event, arrived)
+            for (position, arrived), event in zip(
+                _places(records, decoded.lines), decoded.events, strict=True
+            )
+            if event is not None
+        ]
+        ahead = {
+            entry.position: "event_time is more than an hour ahead of the broker's clock"
+            for entry in entries
+            if entry.event.event_time > entry.arrived * 1000 + _MAX_AHEAD
+        }
+        if ahead:
+            await self._bury_events(block, "validate", ahead)
+            entries = [entry for entry in entries if entry.position not in ahead]
         return entries
 
-    async def _bury(self, block: RecordBlock, stage: Stage, reasons: dict[int, str]) -> None:
-        letters = [
-            DeadLetter(
-                topic=self.source.topic,
-                partition=self.source.partition,
-                offset=record.offset,
-                timestamp=record.timestamp,
-                stage=stage,
-                reason=reasons[record.offset],
-                key=record.key,
-                value=record.value,
-            )
-            for record in block.records
-            if record.offset in reasons
-        ]
+    async def _bury_events(self, block: RecordBlock, stage: Stage, reasons: Mapping[int, str]) -> None:
+        """Bury events by their positions, as the bytes that they came in."""
+        by_offset = {record.offset: record for record in block.records}
+        letters = []
+        for position, reason in reasons.items():
+            offset, line = place(position)
+            record = by_offset[offset]
+            letters.append(self._letter(record, line, self._codec.lines(record.value)[line], stage, reason))
+        await self._bury(letters)
+
+    def _letter(
+        self, record: Record, line: int, value: bytes | None, stage: Stage, reason: str
+    ) -> DeadLetter:
+        return DeadLetter(
+            topic=self.source.topic,
+            partition=self.source.partition,
+            offset=record.offset,
+            line=line,
+            timestamp=record.timestamp,
+            stage=stage,
+            reason=reason,
+            key=record.key,
+            value=value,
+        )
+
+    async def _bury(self, letters: Sequence[DeadLetter]) -> None:
         if letters:
             await self._patiently(lambda: self._office.bury(letters))
-            self._metrics.buried(self.source.topic, stage, len(letters))
+            for letter in letters:
+                self._metrics.buried(self.source.topic, letter.stage)
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         return await patiently(call, lambda: self._metrics.waited(self.source.topic))
+
+
+def _places(records: Sequence[Record], lines: Sequence[int] | None) -> Iterator[tuple[int, int]]:
+    """Yield the position of each line of `records`, and when the broker got it."""
+    if lines is None:
+        for record in records:
+            yield record.offset * MAX_LINES, record.timestamp
+        return
+    for record, count in zip(records, lines, strict=True):
+        first, arrived = record.offset * MAX_LINES, record.timestamp
+        for position in range(first, first + count):
+            yield position, arrived

@@ -42,14 +42,17 @@ class Sources:
         self._generation = -1
         self._processors: dict[tuple[str, int], SourceProcessor] = {}
 
-    async def process(self, topic: str, partition: int, generation: int, block: RecordBlock) -> None:
-        """Land a block that was delivered under a `generation` of the consumer group.
+    async def process(self, topic: str, partition: int, generation: int, block: RecordBlock) -> bool:
+        """Land a block that was delivered under a `generation` of the consumer group, and return True.
 
-        Raises RuntimeError when the topic was deleted and created anew: the consumer goes on from its old
-        position, and would skip what the new topic has before that. The process must end then; the group's
-        commits went with the old topic, so that the next life reads the new one from its beginning.
+        Returns False for one of an earlier generation, which is delivered again to whom it belongs. Raises
+        RuntimeError when the topic was deleted and created anew: the consumer goes on from its old position,
+        and would skip what the new topic has before that. The process must end then; the group's commits went
+        with the old topic, so that the next life reads the new one from its beginning.
         """
-        if generation != self._generation:
+        if generation < self._generation:
+            return False
+        if generation > self._generation:
             self._processors.clear()
             self._generation = generation
         processor = self._processors.get((topic, partition))
@@ -59,6 +62,7 @@ class Sources:
         elif await self._current(topic) != processor.source.incarnation:
             raise RuntimeError(f"{topic} was deleted and created anew: the worker has to start again")
         await processor.process(block)
+        return True
 
     async def _recovered(self, topic: str, partition: int) -> SourceProcessor:
         kind, codec = TOPICS[topic]

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 import faust
 import structlog
@@ -15,7 +15,7 @@ import uvloop
 from faust.types import TP
 from prometheus_client import CollectorRegistry, start_http_server
 
-from spendstream.adapters.kafka import topic_incarnation
+from spendstream.adapters.kafka import Incarnations
 from spendstream.clock import now_micros
 from spendstream.config import Config
 from spendstream.errors import BrokerUnavailable, ConfigError, TransientError
@@ -23,6 +23,8 @@ from spendstream.patience import patiently
 from spendstream.store import UsageStore
 from spendstream.topics import USAGE_TOKENS
 from stream_processors.app import create_app
+from stream_processors.assignor import WatchfulAssignor
+from stream_processors.lanes import Lanes
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.outlet import Outlet
 from stream_processors.sources import TOPICS, Sources
@@ -35,6 +37,7 @@ _log = structlog.get_logger(__name__)
 _MICROS = 1_000_000
 _WATCH_S = 1.0
 _LOOK_S = 1.0
+_DRAIN_S = 10.0  # what SIGTERM leaves the blocks in hand to land
 _STOP = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -54,15 +57,13 @@ def run(
     registry = CollectorRegistry()
     metrics = WorkerMetrics(registry)
     outlet = Outlet(servers)
-
-    async def incarnation(topic: str) -> str:
-        return await topic_incarnation(servers, topic)
-
-    if not (found := loop.run_until_complete(_topics(incarnation))):
+    incarnations = Incarnations(servers)
+    if not (found := loop.run_until_complete(_topics(incarnations.of))):
         return
-    sources = Sources(store, outlet, metrics, incarnation, horizon=config.duplicate_horizon_s * _MICROS)
+    sources = Sources(store, outlet, metrics, incarnations.of, horizon=config.duplicate_horizon_s * _MICROS)
     config.data_dir.mkdir(parents=True, exist_ok=True)
-    app = create_app(servers, sources, metrics, config.data_dir / "faust")
+    lanes = Lanes()
+    app = create_app(servers, sources, lanes, metrics, config.data_dir / "faust")
     server, _ = start_http_server(config.worker_metrics_port, "127.0.0.1", registry)
 
     @app.task  # type: ignore[untyped-decorator]
@@ -71,10 +72,12 @@ def run(
 
     @app.timer(_WATCH_S)  # type: ignore[untyped-decorator]
     async def watch() -> None:
-        """End the process when a topic was created anew: to a running consumer that can look like silence."""
+        """End the process when a topic was created anew, or nobody reads it: both can look like silence."""
+        if forgotten := cast("WatchfulAssignor", app.assignor).forgotten:
+            await app.crash(RuntimeError(f"partitions of {', '.join(forgotten)} were shared out to nobody"))
         with suppress(ConfigError, BrokerUnavailable):  # between the two, and while Kafka is away
             for topic, known in found.items():
-                if await incarnation(topic) != known:
+                if await incarnations.of(topic) != known:
                     await app.crash(RuntimeError(f"{topic} was deleted and created anew: start again"))
 
     watching = [make(outlet.announce) for make in watchers]
@@ -83,7 +86,9 @@ def run(
 
     @app.on_before_shutdown.connect
     async def close(*_: object, **__: object) -> None:
+        await lanes.close(_DRAIN_S)
         await outlet.close()
+        await incarnations.close()
         await store.close()
         for watcher in watching:
             await watcher.close()

@@ -22,8 +22,7 @@ async def _read(servers: str, count: Count) -> None:
     try:
         while True:
             for records in (await consumer.getmany(timeout_ms=1000)).values():
-                events, _ = TOKENS.decode_block([record.value for record in records])
-                count.events += len(events)
+                count.events += len(TOKENS.decode_block([record.value for record in records])[0])
     finally:
         await consumer.stop()
 

@@ -17,6 +17,7 @@ import faust
 
 from benchmarks.peers.counting import Count
 from sinks.clickhouse.store import ClickHouseStore
+from spendstream.batches import Batch
 from spendstream.config import Secret
 from spendstream.store import Source
 from spendstream.topics import USAGE_TOKENS
@@ -89,7 +90,7 @@ def create_app(servers: str, store: ClickHouseStore | None, events: int, count: 
     rows: list[Any] = []
 
     async def land(store: ClickHouseStore, batch: Sequence[Any]) -> None:
-        await store.land_events(_SOURCE, batch)
+        await store.land_events(_SOURCE, Batch(batch))
         count.events += len(batch)
 
     @app.agent(app.topic(USAGE_TOKENS.name, value_type=Usage))

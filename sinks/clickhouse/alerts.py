@@ -1,68 +1,18 @@
-"""Alerts and budgets' spend in ClickHouse: what the evaluator asks, and what the alert sinks write."""
+"""Alerts in ClickHouse: what the alert sinks write, and what they ask so as not to say a thing twice."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 
 from sinks.clickhouse.tables import Tables
 from spendstream import alerts
 from spendstream.alerts import Alert
-from spendstream.config import Secret
-from spendstream.queries import pico
-from spendstream.windows import HOUR, MINUTE, Dimensions
 
-__all__ = ["ClickHouseBudgetStore", "land_alerts", "notified", "remember_notification"]
+__all__ = ["land_alerts", "notified", "remember_notification"]
 
-_MICROS = 1_000_000
 _TIME = pa.timestamp("us", tz="UTC")
-
-
-class ClickHouseBudgetStore:
-    """Answers a budget evaluator from the windows and the alerts in ClickHouse."""
-
-    def __init__(self, url: Secret) -> None:
-        self._tables = Tables(url)
-
-    async def close(self) -> None:
-        """Let go of the connections."""
-        await self._tables.close()
-
-    async def changed(self, since: int) -> Sequence[Dimensions]:
-        """Return the dimensions of all windows that changed at or after `since` (microseconds)."""
-        names = ", ".join(Dimensions._fields)
-        rows = await self._tables.rows(
-            f"SELECT DISTINCT {names} FROM cost_window_state "
-            f"WHERE window_seconds = {MINUTE} AND arrived_at >= fromUnixTimestamp({{since:Int64}})",
-            {"since": since // _MICROS},
-        )
-        return [Dimensions(*row) for row in rows]
-
-    async def spend(
-        self, scope: Mapping[str, str], hours_from: int, minutes_from: int
-    ) -> Sequence[tuple[int, int]]:
-        """Return (start, picodollars) by the hour from `hours_from`, by the minute from `minutes_from`."""
-        conditions = " ".join(f"AND {name} = {{scope_{name}:String}}" for name in scope)
-        rows = await self._tables.rows(
-            f"""
-            SELECT toUnixTimestamp(window_start) AS start, {pico("sum(cost)")}
-            FROM cost_window_state FINAL
-            WHERE (window_seconds = {HOUR} AND start >= {{hours:Int64}} AND start < {{minutes:Int64}}
-                   OR window_seconds = {MINUTE} AND start >= {{minutes:Int64}}) {conditions}
-            GROUP BY start ORDER BY start
-            """,
-            {
-                "hours": hours_from // _MICROS,
-                "minutes": minutes_from // _MICROS,
-                **{f"scope_{name}": value for name, value in scope.items()},
-            },
-        )
-        return [(start * _MICROS, cost) for start, cost in rows]
-
-    async def alerts(self) -> Sequence[Alert]:
-        """Return the newest state of every alert."""
-        return [alerts.decode(body.encode()) for (body,) in await self._tables.rows("SELECT body FROM alert")]
 
 
 async def land_alerts(tables: Tables, states: Sequence[tuple[Alert, int]]) -> None:

@@ -18,6 +18,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     topic: str | None = None
     partition: int | None = None
     offset: int | None = None
+    line: int | None = None
     stage: Stage | None = None
     reason: str | None = None
     limit: int = 100
@@ -29,6 +30,7 @@ async def find(tables: Tables, wanted: Wanted, *, bodies: bool) -> Sequence[Dead
         "topic": "topic = {topic:String}",
         "partition": "partition = {partition:UInt32}",
         "offset": "offset = {offset:UInt64}",
+        "line": "line = {line:UInt16}",
         "stage": "stage = {stage:String}",
         "reason": "position(reason, {reason:String}) > 0",
     }
@@ -36,10 +38,10 @@ async def find(tables: Tables, wanted: Wanted, *, bodies: bool) -> Sequence[Dead
     where = " AND ".join(conditions[name] for name in given if name in conditions) or "1"
     rows = await tables.rows(
         f"""
-        SELECT topic, partition, offset, toUnixTimestamp64Milli(arrived_at), stage, reason,
+        SELECT topic, partition, offset, line, toUnixTimestamp64Milli(arrived_at), stage, reason,
                hex(key), isNull(key), {"hex(value)" if bodies else "''"}, isNull(value)
         FROM dead_letter WHERE {where}
-        ORDER BY arrived_at DESC, partition, offset LIMIT {{limit:UInt32}}
+        ORDER BY arrived_at DESC, partition, offset, line LIMIT {{limit:UInt32}}
         """,
         given,
     )
@@ -48,11 +50,14 @@ async def find(tables: Tables, wanted: Wanted, *, bodies: bool) -> Sequence[Dead
             topic=topic,
             partition=partition,
             offset=offset,
+            line=line,
             timestamp=timestamp,
             stage=stage,
             reason=reason,
             key=None if no_key else bytes.fromhex(key),
             value=None if no_value or not bodies else bytes.fromhex(value),
         )
-        for topic, partition, offset, timestamp, stage, reason, key, no_key, value, no_value in rows[::-1]
+        for topic, partition, offset, line, timestamp, stage, reason, key, no_key, value, no_value in rows[
+            ::-1
+        ]
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Literal
 
 import aiokafka.client
@@ -41,6 +41,7 @@ from spendstream.topics import ALL_TOPICS, DEAD_LETTERS, Topic
 
 __all__ = [
     "Compression",
+    "Incarnations",
     "TopicPartition",
     "committed_offsets",
     "connect_producer",
@@ -132,6 +133,37 @@ async def topic_incarnation(servers: str, name: str) -> str:
     """
     async with _client(servers) as client:
         return (await _existing(client, servers, name)).id.hex
+
+
+class Incarnations:
+    """Asks for topics' incarnations over a connection that it keeps; see `topic_incarnation`."""
+
+    def __init__(self, servers: str) -> None:
+        self._servers = servers
+        self._connection = AsyncExitStack()
+        self._client: AIOKafkaClient | None = None
+        self._asking = asyncio.Lock()
+
+    async def of(self, name: str) -> str:
+        """Return the topic's incarnation; raise ConfigError when there is none, and BrokerUnavailable."""
+        async with self._asking:
+            try:
+                if self._client is None:
+                    self._client = await self._connection.enter_async_context(_client(self._servers))
+                async with asyncio.timeout(_DEADLINE_S):
+                    return (await _existing(self._client, self._servers, name)).id.hex
+            except _NO_ANSWER as error:
+                await self._disconnect()
+                raise _unavailable(self._servers, error) from error
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        async with self._asking:
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        self._client = None
+        await self._connection.aclose()
 
 
 async def committed_offsets(servers: str, group: str) -> dict[TopicPartition, int]:

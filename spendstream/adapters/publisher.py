@@ -41,7 +41,8 @@ class Publisher:
     """Emits events to Kafka through a spool in `spool_dir`, of which it is the only owner.
 
     `max_bytes` bounds the spool on disk; memory is bounded by the chunk being shipped. Use it from one event
-    loop. `ack_timeout` is how long to wait for Kafka's acknowledgement, in seconds, before sending again.
+    loop. Up to `events_per_record` events that are shipped together share a record. `ack_timeout` is how long
+    to wait for Kafka's acknowledgement, in seconds, before sending again.
     """
 
     def __init__(
@@ -51,11 +52,13 @@ class Publisher:
         *,
         max_bytes: int,
         registry: CollectorRegistry,
+        events_per_record: int = 1,
         ack_timeout: float = _ACK_S,
     ) -> None:
         self._spool_dir = spool_dir
         self._servers = servers
         self._max_bytes = max_bytes
+        self._events_per_record = events_per_record
         self._ack_timeout = ack_timeout
         self._spool: Spool | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -154,7 +157,10 @@ class Publisher:
         while True:
             await self._something_owed(spool)
             try:
-                async with Delivery.connected(self._servers, ack_timeout=self._ack_timeout) as delivery:
+                connecting = Delivery.connected(
+                    self._servers, ack_timeout=self._ack_timeout, events_per_record=self._events_per_record
+                )
+                async with connecting as delivery:
                     await self._ship_to(delivery, spool)
             except Exception as error:  # noqa: BLE001  # a task's edge; one that ends would stop all shipping
                 self._ship_errors.inc()

@@ -56,6 +56,14 @@ class Cases(Struct, kw_only=True):
         tracker = self.trackers.get(name)
         return tracker.episode.measure if tracker and tracker.episode else None
 
+    def open_ids(self) -> set[UUID]:
+        """Return the ids of the episodes that go on."""
+        return {
+            self._id(name, tracker.episode.start)
+            for name, tracker in self.trackers.items()
+            if tracker.episode is not None
+        }
+
     def see(self, sighting: Sighting, at: int) -> Anomaly | None:
         """Return what a sighting in the window `at` makes news."""
         severity, until = self.tolerated.get(sighting.name, (0.0, 0))

@@ -93,6 +93,15 @@ class Monitor:
         warm_up = max(DAY // size, 7)  # a day, or a week of days
         self._state = _State(cases=Cases(key=key, size=size), finds=Finds.after(warm_up))
 
+    @property
+    def last(self) -> int:
+        """The start of the newest window it has seen, in seconds since 1970 UTC; -1 before the first."""
+        return self._state.last
+
+    def open_ids(self) -> set[UUID]:
+        """Return the ids of the episodes that go on."""
+        return self._state.cases.open_ids()
+
     def update(self, reading: Reading) -> list[Anomaly]:
         """Return what is to be told of the next window. One that is not newer than the last is ignored."""
         state = self._state

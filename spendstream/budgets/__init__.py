@@ -15,7 +15,7 @@ from __future__ import annotations
 from spendstream.budgets.assessment import Assessment, assess
 from spendstream.budgets.burn import TIERS, WINDOWS, Burning, Tier
 from spendstream.budgets.definition import Budget, BudgetBook, Calendar, Rolling
-from spendstream.budgets.files import load
+from spendstream.budgets.files import BudgetFile, load
 from spendstream.budgets.machine import decide, rule_of, withdrawn
 from spendstream.budgets.periods import Period, evaluation_times, period_at, previous_periods
 from spendstream.budgets.projection import Exhaustion, Projection
@@ -27,6 +27,7 @@ __all__ = [
     "Assessment",
     "Budget",
     "BudgetBook",
+    "BudgetFile",
     "Burning",
     "Calendar",
     "Exhaustion",

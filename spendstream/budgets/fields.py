@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from spendstream.budgets.definition import DIMENSIONS, FULL, UNITS, Unit
 from spendstream.budgets.periods import MINUTE
 
-__all__ = ["Amount", "Mistakes", "Share", "unknown"]
+__all__ = ["Amount", "Mistake", "Mistakes", "Share", "unknown"]
 
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Z]{3})")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?%?")
@@ -29,12 +29,23 @@ _LEAST = Decimal("0.000001")  # of money and of a rate, so that their product is
 _YEARS = range(1970, 2100)  # those that events have
 
 
+class Mistake(NamedTuple):
+    """What is wrong with one field, and where that is."""
+
+    place: str
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.field}: {self.reason}"
+
+
 class Mistakes:
     """What is wrong in a file, and where: places nest, and share one list."""
 
-    def __init__(self, place: str, found: list[str] | None = None) -> None:
+    def __init__(self, place: str, found: list[Mistake] | None = None) -> None:
         self._place = place
-        self.found: list[str] = [] if found is None else found
+        self.found: list[Mistake] = [] if found is None else found
 
     def within(self, part: str) -> Mistakes:
         """Return where to note down the mistakes of a part of this place."""
@@ -42,7 +53,7 @@ class Mistakes:
 
     def add(self, field: str, reason: object) -> None:
         """Note down what is wrong with a field."""
-        self.found.append(f"{self._place}: {field}: {reason}")
+        self.found.append(Mistake(self._place, field, str(reason)))
 
 
 class Amount(NamedTuple):

@@ -6,27 +6,35 @@ Numbers are read as decimals, exactly as written: no binary fraction comes near 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import yaml
+from msgspec import Struct
 
 from spendstream.budgets.currencies import Rates, read_rates
-from spendstream.budgets.definition import Budget, BudgetBook
+from spendstream.budgets.definition import Budget
 from spendstream.budgets.entries import Entry, read_entry
 from spendstream.budgets.fields import Mistakes, unknown
 from spendstream.budgets.versions import versions
 from spendstream.errors import ConfigError
 
-__all__ = ["load"]
+__all__ = ["BudgetFile", "load"]
 
 _SECTIONS = ("budgets", "currency_rates")
 
 
-def load(path: Path) -> BudgetBook:
-    """Return the budgets in the file at `path` (.yaml, .yml or .toml).
+class BudgetFile(Struct, frozen=True, kw_only=True):
+    """The budgets of a file, and the rates for all that are in another currency; both can be empty."""
+
+    budgets: Sequence[Budget] = ()
+    rates: Rates = {}
+
+
+def load(path: Path) -> BudgetFile:
+    """Return what the file at `path` (.yaml, .yml or .toml) holds.
 
     Raises ConfigError with one line for each mistake, which names the file, the budget and the field.
     """
@@ -38,8 +46,8 @@ def load(path: Path) -> BudgetBook:
     rates = read_rates(document.get("currency_rates", {}), mistakes.within("currency_rates"))
     budgets = _budgets(_entries(document.get("budgets", []), mistakes), rates)
     if mistakes.found:
-        raise ConfigError("\n".join(mistakes.found))
-    return BudgetBook(budgets)
+        raise ConfigError("\n".join(map(str, mistakes.found)))
+    return BudgetFile(budgets=budgets, rates=rates)
 
 
 def _entries(raw: Any, mistakes: Mistakes) -> list[tuple[Entry, Mistakes]]:

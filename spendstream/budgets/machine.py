@@ -53,8 +53,8 @@ def rule_of(budget_id: str) -> str:
 def decide(budget: Budget, assessment: Assessment, book: AlertBook) -> list[Alert]:
     """Return the alerts to publish, and to apply to `book`.
 
-    Those that end with an earlier period come first. Alerts of periods that start after the assessment are
-    left alone: someone has looked further already.
+    Those that end with an earlier period come first. Alerts of periods that start after the assessment, and
+    those that were over after it, are left alone: someone has looked further already.
     """
     watches = list(_watches(budget, assessment, book))
     watched = {watch.id for watch in watches}
@@ -68,7 +68,7 @@ def decide(budget: Budget, assessment: Assessment, book: AlertBook) -> list[Aler
         if known is not None and known.state == "firing":
             if watch.over:
                 alerts.append(_over(budget, assessment, known))
-        elif watch.fires:
+        elif watch.fires and (known is None or (known.resolved_at or 0) <= assessment.at):
             alerts.append(replace(watch.alert(), version=known.version + 1 if known else 1))
     return alerts
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
 from typing import TypeAlias
@@ -18,6 +19,8 @@ from spendstream.money import PICO
 __all__ = ["Floats", "SpendSeries", "carried"]
 
 Floats: TypeAlias = NDArray[np.float64]
+
+_NEVER = 2**62  # later than any event
 
 
 class SpendSeries:
@@ -34,9 +37,40 @@ class SpendSeries:
             if cost < 0:
                 raise ValueError(f"spend at {start} is negative: {cost} picodollars")
             totals[start] = totals.get(start, 0) + cost
-        self._starts = sorted(totals)
+        self._starts = array("q", sorted(totals))
         self._sums = [0, *accumulate(totals[start] for start in self._starts)]
-        self.since = since if since is not None else min(self._starts, default=2**62)
+        self.since = since if since is not None else min(self._starts, default=_NEVER)
+
+    def revised(self, totals: Mapping[int, int]) -> SpendSeries:
+        """Return this series with the points that start in `totals` replaced; itself if all were so already.
+
+        What is before the first point that differs is taken over as it is: a new minute costs next to
+        nothing. A series that knew of no spend is complete from its new first point on.
+        """
+        news = {start: cost for start, cost in totals.items() if self._at(start) != cost}
+        if not news:
+            return self
+        kept = bisect_left(self._starts, min(news))
+        tail = SpendSeries((dict(self._points(kept)) | news).items())
+        base = self._sums[kept]
+        whole = SpendSeries((), since=tail.since if self.since == _NEVER else self.since)
+        whole._starts = self._starts[:kept] + tail._starts
+        whole._sums = [*self._sums[:kept], *(base + total for total in tail._sums)]
+        return whole
+
+    def _at(self, start: int) -> int | None:
+        """Return what the point at `start` holds, or None if there is none."""
+        index = bisect_left(self._starts, start)
+        if index == len(self._starts) or self._starts[index] != start:
+            return None
+        return self._sums[index + 1] - self._sums[index]
+
+    def _points(self, first: int) -> Iterable[tuple[int, int]]:
+        """Yield the points from the one with index `first` on."""
+        return (
+            (self._starts[index], self._sums[index + 1] - self._sums[index])
+            for index in range(first, len(self._starts))
+        )
 
     def between(self, start: int, end: int) -> int:
         """Return the exact spend of the minutes that start in [start, end)."""

@@ -52,9 +52,9 @@ def list_(*, as_json: bool, **filters: Any) -> None:
         click.echo(msgspec.json.encode([_row(letter) for letter in letters]))
         return
     table = Table(header_style="bold")
-    for name in ("arrived", "topic", "partition", "offset", "stage", "reason"):
+    for name in ("arrived", "topic", "partition", "offset", "line", "stage", "reason"):
         table.add_column(
-            name, overflow="fold", justify="right" if name in ("partition", "offset") else "left"
+            name, overflow="fold", justify="right" if name in ("partition", "offset", "line") else "left"
         )
     for letter in letters:
         table.add_row(*map(str, _row(letter).values()))
@@ -65,12 +65,13 @@ def list_(*, as_json: bool, **filters: Any) -> None:
 @click.argument("topic")
 @click.argument("partition", type=int)
 @click.argument("offset", type=int)
-def show(*, topic: str, partition: int, offset: int) -> None:
+@click.argument("line", type=int, default=0)
+def show(*, topic: str, partition: int, offset: int, line: int) -> None:
     """Write the bytes of one letter to standard output, and its reason to standard error."""
-    wanted = Wanted(topic=topic, partition=partition, offset=offset)
+    wanted = Wanted(topic=topic, partition=partition, offset=offset, line=line)
     letters = _found(load_config(), wanted, bodies=True)
     if not letters:
-        raise ConfigError(f"no dead letter from {topic}, partition {partition}, offset {offset}")
+        raise ConfigError(f"no dead letter from {topic}, partition {partition}, offset {offset}, line {line}")
     for letter in letters[-1:]:
         click.echo(f"{letter.stage}: {letter.reason}", err=True)
         sys.stdout.buffer.write(letter.value or b"")
@@ -108,6 +109,7 @@ def _row(letter: DeadLetter) -> dict[str, Any]:
         "topic": letter.topic,
         "partition": letter.partition,
         "offset": letter.offset,
+        "line": letter.line,
         "stage": letter.stage,
         "reason": letter.reason,
     }

@@ -6,7 +6,10 @@ import click
 import uvloop
 
 from gateway.serve import serve
-from spendstream.cli.context import kafka_servers, load_config, log_to_stderr
+from sinks.clickhouse.budgets import ClickHouseBudgetStore
+from spendstream.cli.context import clickhouse_url, kafka_servers, load_config, log_to_stderr
+from spendstream.config import Config
+from spendstream.errors import ConfigError
 
 __all__ = ["command"]
 
@@ -16,4 +19,12 @@ def command() -> None:
     """Run the gateway: answer OpenAI's clients, and journal what each call uses and costs."""
     config = load_config()
     log_to_stderr(config)
-    uvloop.run(serve(config, kafka_servers(config)))
+    uvloop.run(serve(config, kafka_servers(config), ledger=_ledger(config)))
+
+
+def _ledger(config: Config) -> ClickHouseBudgetStore | None:
+    """Return the ClickHouse that calls are compared with, or None: a gateway needs none."""
+    try:
+        return ClickHouseBudgetStore(clickhouse_url(config))
+    except ConfigError:
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -112,10 +113,14 @@ def command(
         path, None if format_name == _AUTO else format_name, given, partial(book_from, config)
     )
 
+    sending = partial(replay, opened.events, speed=speed, events_per_record=config.events_per_record)
+
     async def run() -> tuple[Replayed, bool]:
         async with reach(config, PIPELINE) as reached:
             landed = wait or reached.own is not None
-            return await _run(opened, reached.kafka, path.name, speed, timeout if landed else None), landed
+            return await _run(
+                sending, reached.kafka, path.name, opened.about, timeout if landed else None
+            ), landed
 
     replayed, landed = asyncio.run(run())
     if as_json:
@@ -126,10 +131,14 @@ def command(
 
 
 async def _run(
-    opened: formats.Opened, servers: str, title: str, speed: float, timeout: float | None
+    sending: Callable[..., Awaitable[Replayed]],
+    servers: str,
+    title: str,
+    about: int | None,
+    timeout: float | None,
 ) -> Replayed:
-    with told(title, opened.about) as progress:
-        replayed = await replay(opened.events, servers, speed=speed, progress=progress)
+    with told(title, about) as progress:
+        replayed = await sending(servers, progress=progress)
         if timeout is not None:
             await wait_until_landed(servers, replayed.topics, timeout=timeout, progress=progress)
     return replayed

@@ -6,10 +6,13 @@ from functools import partial
 
 import click
 
-from sinks.clickhouse.alerts import ClickHouseBudgetStore
+from sinks.clickhouse.anomalies import ClickHouseAnomalyStore
+from sinks.clickhouse.budgets import ClickHouseBudgetStore
 from sinks.clickhouse.store import ClickHouseStore
-from spendstream.budgets import load
+from spendstream.adapters.budget_feed import BudgetFeed
+from spendstream.budgets import BudgetFile, load
 from spendstream.cli.context import clickhouse_url, kafka_servers, load_config, log_to_stderr
+from stream_processors.detection import AnomalyWatcher
 from stream_processors.evaluator import Evaluator
 from stream_processors.worker import run
 
@@ -20,13 +23,14 @@ __all__ = ["command"]
 def command() -> None:
     """Run a stream processor: usage events in, exact windows out.
 
-    Start as many as there are partitions to share; each takes over what a dead one leaves. With a
-    budget_file, one of them watches the budgets.
+    Start as many as there are partitions to share; each takes over what a dead one leaves. One of them
+    watches the budgets: those in the budget_file, and those set through the gateway's admin API.
     """
     config = load_config()
     log_to_stderr(config)
     url = clickhouse_url(config)
-    watchers = []
-    if config.budget_file is not None:
-        watchers.append(partial(Evaluator, load(config.budget_file), ClickHouseBudgetStore(url)))
-    run(config, kafka_servers(config), ClickHouseStore(url), watchers)
+    servers = kafka_servers(config)
+    budgets = load(config.budget_file) if config.budget_file else BudgetFile()
+    watchers = [partial(Evaluator, BudgetFeed(servers, budgets), ClickHouseBudgetStore(url))]
+    anomalies = partial(AnomalyWatcher, ClickHouseAnomalyStore(url))
+    run(config, servers, ClickHouseStore(url), [*watchers, anomalies])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sinks.clickhouse.migrations import migrate
 from sinks.clickhouse.store import ClickHouseStore
 from spendstream.adapters.clickhouse import connect
+from spendstream.batches import Batch
 from spendstream.clock import now_micros
 from spendstream.config import Config, Secret
 from spendstream.errors import StoreUnavailable
@@ -81,8 +82,8 @@ def call(row: int, *, seconds: int = 0, **fields: Any) -> TokenUsage:
     )
 
 
-def entries(*events: Usage, first: int = 0) -> list[Entry]:
-    return [Entry(first + place, event, ARRIVED) for place, event in enumerate(events)]
+def entries(*events: Usage, first: int = 0) -> Batch:
+    return Batch([Entry(first + place, event, ARRIVED) for place, event in enumerate(events)])
 
 
 def dimensions(**names: str) -> Dimensions:
@@ -96,7 +97,7 @@ def state(start: int, version: int, measures: Measures, *, size: int = MINUTE, *
 class TestEvents:
     async def test_an_empty_store_left_nothing(self, store: UsageStore) -> None:
         left = await store.recover(source(), HORIZON)
-        assert (left.floor, list(left.first_offsets), dict(left.newest_stored)) == (0, [], {})
+        assert (left.floor, list(left.first_positions), dict(left.newest_stored)) == (0, [], {})
 
     async def test_the_first_delivery_of_an_id_wins_whatever_the_order_of_arrival(
         self, store: UsageStore
@@ -104,17 +105,17 @@ class TestEvents:
         event = call(1)
         for offset in (7, 3, 9):
             await store.land_events(source(), entries(event, first=offset))
-        assert await store.first_offsets(source(), [event]) == {event.id.int: 3}
+        assert await store.first_positions(source(), [event]) == {event.id.int: 3}
         left = await store.recover(source(), HORIZON)
-        assert list(left.first_offsets) == [(event.id.int, event.event_time, 3)]
+        assert list(left.first_positions) == [(event.id.int, event.event_time, 3)]
 
     async def test_ids_of_another_source_are_elsewhere(self, store: UsageStore) -> None:
         here, there, unknown = call(1), call(2), call(3)
         await store.land_events(source(), entries(here, first=4))
         await store.land_events(source("two"), entries(there, first=5))
         asked = [here, there, unknown]
-        assert await store.first_offsets(source(), asked) == {here.id.int: 4, there.id.int: ELSEWHERE}
-        assert await store.first_offsets(source("two"), asked) == {here.id.int: ELSEWHERE, there.id.int: 5}
+        assert await store.first_positions(source(), asked) == {here.id.int: 4, there.id.int: ELSEWHERE}
+        assert await store.first_positions(source("two"), asked) == {here.id.int: ELSEWHERE, there.id.int: 5}
 
     async def test_an_id_that_another_source_delivered_first_is_elsewhere_when_recovered(
         self, store: UsageStore
@@ -122,30 +123,30 @@ class TestEvents:
         event = call(1)
         await store.land_events(source("two"), entries(event, first=2))
         left = await store.recover(source("one"), HORIZON)
-        assert list(left.first_offsets) == [(event.id.int, event.event_time, ELSEWHERE)]
+        assert list(left.first_positions) == [(event.id.int, event.event_time, ELSEWHERE)]
 
     async def test_ids_are_recovered_from_the_floor_on(self, store: UsageStore) -> None:
         events = [call(row, seconds=100 * row) for row in range(20)]
         await store.land_events(source(), entries(*events))
         left = await store.recover(source(), HORIZON)
         assert left.floor == events[-1].event_time - HORIZON
-        assert sorted(left.first_offsets) == sorted(
+        assert sorted(left.first_positions) == sorted(
             (event.id.int, event.event_time, offset)
             for offset, event in enumerate(events)
             if event.event_time >= left.floor
         )
-        assert len(left.first_offsets) == 7
+        assert len(left.first_positions) == 7
 
     async def test_a_question_about_9000_events_is_answered(self, store: UsageStore) -> None:
         events = [call(row, seconds=row) for row in range(9000)]
         await store.land_events(source(), entries(*events[::2]))
-        found = await store.first_offsets(source(), events)
+        found = await store.first_positions(source(), events)
         assert found == {event.id.int: place for place, event in enumerate(events[::2])}
 
     async def test_events_of_more_than_a_hundred_days_land_in_one_go(self, store: UsageStore) -> None:
         events = [call(day, seconds=day * DAY) for day in range(150)]
         assert await store.land_events(source(), entries(*events)) == ()
-        assert len(await store.first_offsets(source(), events)) == 150
+        assert len(await store.first_positions(source(), events)) == 150
 
     async def test_pods_and_calls_are_kept_apart(self, store: UsageStore) -> None:
         pod = PodUsage(
@@ -154,7 +155,7 @@ class TestEvents:
         )  # fmt: skip
         pods = source(kind="pods")
         await store.land_events(pods, entries(pod, first=11))
-        assert await store.first_offsets(pods, [pod]) == {pod.id.int: 11}
+        assert await store.first_positions(pods, [pod]) == {pod.id.int: 11}
 
 
 class TestWindows:
@@ -229,16 +230,16 @@ class TestOnClickHouse:
             refused = await tables.land_events(source(), entries(*events, first=100))
         finally:
             await client.command("ALTER TABLE token_usage_raw DROP CONSTRAINT no_666")
-        assert [refusal.offset for refusal in refused] == [103, 117, 118]
+        assert [refusal.position for refusal in refused] == [103, 117, 118]
         assert all("no_666" in refusal.reason for refusal in refused)
-        assert len(await tables.first_offsets(source(), events)) == 37
+        assert len(await tables.first_positions(source(), events)) == 37
 
     async def test_a_clickhouse_that_is_away_is_unavailable_and_not_empty(self) -> None:
         away = ClickHouseStore(Secret("http://127.0.0.1:1"))
         key = state(0, 1, Measures()).key
         for attempt in (
             away.recover(source(), HORIZON),
-            away.first_offsets(source(), [call(1)]),
+            away.first_positions(source(), [call(1)]),
             away.windows(source(), [key]),
             away.land_events(source(), entries(call(1))),
             away.land_windows(source(), [state(0, 1, Measures(events=1))], ARRIVED),

@@ -1,10 +1,12 @@
-"""A budget that is spent is said to Slack, once for each threshold, whoever is killed meanwhile."""
+"""A budget that is spent is said to Slack, soon, and once for each threshold, whoever is killed meanwhile."""
 
 from __future__ import annotations
 
 import json
 import threading
 from collections.abc import Iterator
+from hashlib import sha256
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -30,6 +32,10 @@ period = "month"
 burn_rate = false
 forecast = false
 """
+
+
+ADMIN_KEY = "of-the-admin"
+SOON_S = 5  # from an event to the message
 
 
 class Slack:
@@ -72,17 +78,43 @@ def slack() -> Iterator[Slack]:
 def pipeline(request: pytest.FixtureRequest, slack: Slack, tmp_path: Path) -> Iterator[Pipeline]:
     budgets = tmp_path / "budgets.toml"
     budgets.write_text(BUDGETS)
-    settings = {"SPENDSTREAM_BUDGET_FILE": str(budgets), "SPENDSTREAM_SLACK_WEBHOOK": slack.url}
+    settings = {
+        "SPENDSTREAM_BUDGET_FILE": str(budgets),
+        "SPENDSTREAM_SLACK_WEBHOOK": slack.url,
+        "SPENDSTREAM_ADMIN_KEY_SHA256": sha256(ADMIN_KEY.encode()).hexdigest(),
+    }
     with running(tmp_path, "worker", "sink", kafka=kafka_of(request), **settings) as fresh:
         yield fresh
 
 
-def spend(pipeline: Pipeline, usd: int) -> None:
+def spend(pipeline: Pipeline, usd: int, team: str = "search") -> None:
     now = now_micros()
     event = TokenUsage(
-        id=new_id(now), event_time=now, source="test", team="search", model="gpt-4", cost=usd * PICO
+        id=new_id(now), event_time=now, source="test", team=team, model="gpt-4", cost=usd * PICO
     )
-    pipeline.send(USAGE_TOKENS.name, [(b"search", TOKENS.encode(event))])
+    pipeline.send(USAGE_TOKENS.name, [(team.encode(), TOKENS.encode(event))])
+
+
+def administer(pipeline: Pipeline, method: str, budget: str, **version: object) -> int:
+    """Ask the admin API of the gateway; return the status."""
+    connection = HTTPConnection(pipeline.gateway.removeprefix("http://"), timeout=30)
+    try:
+        connection.request(
+            method,
+            f"/admin/budgets/{budget}",
+            json.dumps({"versions": [version]}),
+            {"authorization": f"Bearer {ADMIN_KEY}"},
+        )
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def set_budget(pipeline: Pipeline, team: str, amount: str) -> None:
+    """Set the budget of a team, of which only its end is told; wait for a gateway that is not ready yet."""
+    version = {"amount": amount, "period": "month", "scope": {"team": team}, "thresholds": [100]}
+    quiet = {"burn_rate": False, "forecast": False}
+    until(lambda: administer(pipeline, "PUT", team, **version, **quiet) == 200, f"budget of {team} set")
 
 
 def until_remembered(pipeline: Pipeline, messages: int) -> None:
@@ -105,3 +137,29 @@ def test_every_threshold_is_said_once_though_worker_and_sink_are_killed(
     until(lambda: pipeline.value("SELECT count() FROM alert WHERE state = 'firing'") == 3, "alerts there")
     assert [slack.told(share) for share in ("50%", "80%", "100%")] == [1, 1, 1]
     assert len(slack.said) == 3
+
+
+def test_a_breach_is_told_soon_and_over_once_the_budget_is_raised_or_deleted(
+    pipeline: Pipeline, slack: Slack
+) -> None:
+    pipeline.start("gateway")
+    set_budget(pipeline, "support", "10 USD")
+    spend(pipeline, 1, "support")
+    until(lambda: pipeline.value("SELECT count() FROM token_usage") == 1, "the pipeline runs")
+    spend(pipeline, 20, "support")
+    until(lambda: slack.told("support: 100%"), "breach told", SOON_S)
+    set_budget(pipeline, "support", "100 USD")
+    until(lambda: slack.told("Resolved: support"), "end told", SOON_S)
+    until_remembered(pipeline, 2)
+    pipeline.restart("worker", "sink")
+    set_budget(pipeline, "sales", "10 USD")
+    spend(pipeline, 20, "sales")
+    until_remembered(pipeline, 3)
+    assert administer(pipeline, "DELETE", "sales") == 204
+    until(lambda: slack.told("Resolved: sales"), "end told", SOON_S)
+    assert [text.partition(" of the budget")[0] for text in slack.said] == [
+        "support: 100%",
+        "Resolved: support: 100%",
+        "sales: 100%",
+        "Resolved: sales: 100%",
+    ]

@@ -387,7 +387,7 @@ async def test_events_reach_kafka_and_the_spool_is_empty_in_the_end(tmp_path):
             code, said = await asyncio.to_thread(gateway.end)
         assert code == 0, said
         records = await read_topic(broker.servers, USAGE_TOKENS.name)
-    events = [TOKENS.decode(record.value) for record in records]
+    events, _, _ = TOKENS.decode_block([record.value for record in records])
     assert sum(event.status == 200 for event in events) == len(replies)
     assert journalled(tmp_path) == []
 

@@ -40,7 +40,7 @@ def read(tmp_path):
     def read(text: str, name: str = "budgets.toml") -> BudgetBook:
         path = tmp_path / name
         path.write_text(text, encoding="utf-8")
-        return load(path)
+        return BudgetBook(load(path).budgets)
 
     return read
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spendstream.codec import MAX_EVENT_BYTES, PODS, TOKENS
+from spendstream.codec import MAX_EVENT_BYTES, PODS, TOKENS, joined
 from spendstream.errors import MalformedEvent
 from spendstream.events import PodUsage, TokenUsage
 
@@ -63,6 +63,7 @@ adversarial = st.one_of(
     st.just(b"\n"),
     st.just(GOOD),
     st.just(GOOD + b"\n" + GOOD),  # two events in one record
+    st.just(GOOD + b"\n{}\n\n" + GOOD[:20] + b"\n" + GOOD),
     st.just(GOOD[:20]),
     st.just(GOOD[20:]),
     st.just(GOOD.replace(b",", b",\n")),  # one event over several lines
@@ -74,25 +75,48 @@ adversarial = st.one_of(
 
 
 def alone(value: bytes | None) -> tuple[TokenUsage | None, str | None]:
-    """Return the event in a record, or why there is none."""
+    """Return the event in one line, or why there is none."""
     try:
         return TOKENS.decode(value), None
     except MalformedEvent as error:
         return None, str(error)
 
 
+def holds(value: bytes | None) -> list[tuple[TokenUsage | None, str | None]]:
+    """Return what a record holds: one event, whatever its layout, or else one in each of its lines."""
+    whole = alone(value)
+    lines = [line for line in (value or b"").split(b"\n") if line.strip()]
+    if whole[0] or not any(GOOD in line or line == b"{}" for line in lines):
+        return [whole]
+    return list(map(alone, lines))
+
+
 @given(st.lists(adversarial, max_size=12))
-def test_a_block_reads_each_record_as_if_it_were_alone(values: list[bytes | None]) -> None:
-    events, rejected = TOKENS.decode_block(values)
-    assert len(events) == len(values)
-    reasons = {each.index: each.reason for each in rejected}
-    for index, value in enumerate(values):
-        assert (events[index], reasons.get(index)) == alone(value)
+def test_a_block_reads_each_line_as_if_it_were_alone(values: list[bytes | None]) -> None:
+    events, lines, rejected = TOKENS.decode_block(values)
+    expected = [holds(value) for value in values]
+    assert list(lines or [1] * len(values)) == list(map(len, expected))
+    assert list(events) == [event for record in expected for event, _ in record]
+    assert [(each.index, each.line, each.reason) for each in rejected] == [
+        (index, line, reason)
+        for index, record in enumerate(expected)
+        for line, (_, reason) in enumerate(record)
+        if reason is not None
+    ]
+    for each in rejected:
+        assert TOKENS.lines(values[each.index])[each.line] == each.value
 
 
-@given(st.lists(calls, max_size=20))
-def test_a_block_of_good_records_keeps_their_order(events: list[TokenUsage]) -> None:
-    assert TOKENS.decode_block([TOKENS.encode(event) for event in events]) == (events, [])
+@given(st.lists(calls, min_size=1, max_size=20), st.integers(1, 5))
+def test_good_events_keep_their_order_whether_they_share_records_or_not(
+    events: list[TokenUsage], few: int
+) -> None:
+    singly = [TOKENS.encode(event) for event in events]
+    together = [joined(singly[first : first + few]) for first in range(0, len(events), few)]
+    assert TOKENS.decode_block(singly) == (events, None, ())
+    decoded = TOKENS.decode_block(together)
+    assert (decoded.events, decoded.rejected) == (events, ())
+    assert sum(decoded.lines or [1] * len(together)) == len(events)
 
 
 @pytest.mark.parametrize(

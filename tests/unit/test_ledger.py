@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from spendstream.events import TokenUsage
 from spendstream.ids import derived_id
-from spendstream.ledger import ELSEWHERE, Ledger, Tally, WindowState
-from spendstream.windows import DAY, HOUR, MINUTE, WINDOW_SIZES, Entry, Measures, WindowKey, by_minute
+from spendstream.ledger import ELSEWHERE, Ledger, WindowState
+from spendstream.tally import tally
+from spendstream.windows import DAY, HOUR, MINUTE, WINDOW_SIZES, Entry, WindowKey
+from tests.fixtures.accounting import windows
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
@@ -39,12 +41,13 @@ class Memory:
         known = {event.id.int: self.first[event.id.int] for event in unknown if event.id.int in self.first}
         admission = self.ledger.admit(entries, known)
         self.duplicates += admission.duplicates
-        for entry in admission.fresh:
-            self.first.setdefault(entry.event.id.int, entry.offset)
-        tally = Tally.of(admission)
-        asked = self.ledger.unknown_windows(tally)
+        for entry in admission.fresh.entries:
+            self.first.setdefault(entry.event.id.int, entry.position)
+        added = tally(admission.counted)
+        asked = self.ledger.unknown_windows(added)
         self.questions += len(unknown) + len(asked)
-        changed = self.ledger.count(tally, [self.windows[key] for key in asked if key in self.windows])
+        stored = [self.windows[key] for key in asked if key in self.windows]
+        changed = self.ledger.count(admission.counted, added, stored)
         self.windows |= {state.key: state for state in changed}
         return changed
 
@@ -55,16 +58,6 @@ def blocks(events: Sequence[TokenUsage], sizes: Iterator[int]) -> Iterator[list[
         size = next(sizes)
         yield entries[:size]
         entries = entries[size:]
-
-
-def truth(events: Sequence[TokenUsage]) -> dict[WindowKey, Measures]:
-    distinct = list({event.id: event for event in events}.values())
-    sums: dict[WindowKey, Measures] = {}
-    for key, entries in by_minute([Entry(0, event, 0) for event in distinct]).items():
-        for size in WINDOW_SIZES:
-            whole = Measures.of([entry.event for entry in entries])
-            sums[key.widened(size)] = sums.get(key.widened(size), Measures()).plus(whole)
-    return sums
 
 
 def once(events: list[TokenUsage]) -> list[TokenUsage]:
@@ -92,7 +85,7 @@ def test_a_ledger_that_forgets_counts_as_one_that_remembers_all(
     for block in blocks(events, iter(sizes * 80)):
         assert forgetful.take(block) == complete.take(block)
     assert forgetful.windows == complete.windows
-    assert {key: state.measures for key, state in complete.windows.items()} == truth(events)
+    assert {key: state.measures for key, state in complete.windows.items()} == windows(events)
 
 
 @given(some_events, st.lists(st.integers(1, 20), min_size=1))
@@ -175,6 +168,6 @@ def test_a_refused_event_counts_once_it_comes_mended() -> None:
     ledger = Ledger(horizon=600 * SECOND)
     entry = Entry(0, call(1, 0), 0)
     admission = ledger.admit([entry], {})
-    ledger.refuse(admission.fresh)
-    assert Tally.of(admission.without({0})).touched == {}
-    assert ledger.admit([Entry(1, entry.event, 0)], {}).fresh == [Entry(1, entry.event, 0)]
+    ledger.refuse(admission.fresh.entries)
+    assert tally(admission.without({0}).counted) == {}
+    assert ledger.admit([Entry(1, entry.event, 0)], {}).fresh.entries == [Entry(1, entry.event, 0)]

@@ -14,9 +14,9 @@ from spendstream.events import TokenUsage
 from spendstream.ids import derived_id
 from spendstream.store import Source
 from spendstream.testing import MemoryOffice, MemoryStore
-from spendstream.windows import WINDOW_SIZES, Entry, Measures, by_minute
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.processor import RecordBlock, SourceProcessor
+from tests.fixtures.accounting import windows
 
 START = 1_700_000_000_000_000
 SECOND = 1_000_000
@@ -65,17 +65,6 @@ async def run(store, records, *, bounds=lambda: 5, **options):
     return committed
 
 
-def truth(events):
-    """Return all windows of the distinct events, computed the slow way."""
-    distinct = {event.id: event for event in events}.values()
-    totals = {}
-    for key, entries in by_minute([Entry(0, event, 0) for event in distinct]).items():
-        for size in WINDOW_SIZES:
-            wide = key.widened(size)
-            totals[wide] = totals.get(wide, Measures()).plus(Measures.of([e.event for e in entries]))
-    return totals
-
-
 def stream(seed, length):
     """Return events with duplicates, disorder, and some that are very late."""
     rnd = random.Random(seed)
@@ -115,7 +104,7 @@ def test_windows_equal_distinct_events_after_any_crashes(seed, odds):
     straight = MemoryStore()
     asyncio.run(run(straight, records, bounds=lambda: 50))
     assert store.states() == straight.states()
-    assert store.totals() == truth(events)
+    assert store.totals() == windows(events)
     assert {event.id for event in store.events()} == {event.id for event in events}
 
 
@@ -126,7 +115,7 @@ async def test_a_recording_replayed_into_a_new_incarnation_changes_nothing():
     await run(store, records)
     await run(store, records, incarnation="two")
     await run(store, [record(1000 + offset, event) for offset, event in enumerate(events)])
-    assert store.totals() == truth(events)
+    assert store.totals() == windows(events)
 
 
 async def test_new_events_of_a_new_incarnation_count_though_their_offsets_start_again():
@@ -134,7 +123,7 @@ async def test_new_events_of_a_new_incarnation_count_though_their_offsets_start_
     store = MemoryStore()
     await run(store, [record(offset, event) for offset, event in enumerate(first)])
     await run(store, [record(offset, event) for offset, event in enumerate(second)], incarnation="two")
-    assert store.totals() == truth(first + second)
+    assert store.totals() == windows(first + second)
 
 
 async def test_malformed_records_are_buried_with_reason_and_bytes_and_the_rest_lands():

@@ -1,0 +1,160 @@
+"""What a batch of events adds to each window it touches: grouped by minute in C, and wider from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from spendstream import latency
+from spendstream.batches import MONEY, Batch
+from spendstream.events import TokenUsage
+from spendstream.windows import (
+    HOUR,
+    MONEY_MEASURES,
+    WINDOW_SIZES,
+    Dimensions,
+    Entry,
+    Measures,
+    WindowKey,
+    window_of,
+)
+
+__all__ = ["Added", "after", "tally"]
+
+_DIMENSIONS = {
+    "tokens": ("org", "team", "project", "environment", "provider", "model"),
+    "pods": ("org", "team", "project", "environment", "cluster", "namespace"),
+}
+_HTTP_ERROR = 400
+_ALL = pc.ScalarAggregateOptions(min_count=0)  # the sum of nothing is 0
+_ADDED_UP = [*[(name, "sum", _ALL) for name in Measures._fields], ("first", "min"), ("last", "max")]
+
+
+class Added(NamedTuple):
+    """What a batch adds to one window: sums, latencies, and the positions of the first and last event."""
+
+    first: int
+    last: int
+    measures: Measures
+    latency: Mapping[int, int] = {}
+
+
+def tally(batch: Batch) -> dict[WindowKey, Added]:
+    """Return what `batch` adds, by every window of every size that it touches."""
+    if not batch:
+        return {}
+    kind = "tokens" if isinstance(batch.events[0], TokenUsage) else "pods"
+    names = ["start", *_DIMENSIONS[kind]]
+    rows = _rows(batch, kind)
+    waits = _latencies(rows, kind) if kind == "tokens" else {}
+    added: dict[WindowKey, Added] = {}
+    for size in WINDOW_SIZES:
+        rows = _aligned(rows, size).group_by(names, use_threads=False).aggregate(_ADDED_UP)
+        rows = rows.rename_columns([*names, *Measures._fields, "first", "last"])
+        added |= _by_window(rows, kind, size, waits)
+    return added
+
+
+def after(batch: Batch, counted: Mapping[WindowKey, int]) -> dict[WindowKey, Added]:
+    """Return what the events after the position that each of these windows has `counted` add to it."""
+    left: dict[WindowKey, list[Entry]] = {}
+    for entry in batch.entries:
+        for size in WINDOW_SIZES:
+            key = window_of(entry.event, size)
+            if entry.position > counted.get(key, entry.position):
+                left.setdefault(key, []).append(entry)
+    return {key: tally(Batch(entries))[key] for key, entries in left.items()}
+
+
+def _rows(batch: Batch, kind: str) -> pa.Table:
+    """Return one row for each event, with all that is grouped by and added up."""
+    columns = batch.columns
+    ones = pa.repeat(pa.scalar(1, pa.uint64()), len(batch))
+    rows = {
+        "start": pc.divide(columns["event_time"].cast(pa.int64()), pa.scalar(1_000_000)),
+        **{name: columns[name] for name in _DIMENSIONS[kind]},
+        **(_of_tokens(columns) if kind == "tokens" else {"list_cost": columns["cost"]}),
+        "events": ones,
+        "unpriced": _whole(pc.is_null(columns["cost"])),
+        "cost": columns["cost"],
+        "first": batch.positions,
+        "last": batch.positions,
+    }
+    nothing = {
+        name: pa.repeat(pa.scalar(0, MONEY if name in MONEY_MEASURES else pa.uint64()), len(batch))
+        for name in Measures._fields
+        if name not in rows
+    }
+    return pa.table({**nothing, **rows})
+
+
+def _of_tokens(columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    hit = pc.not_equal(columns["cache_outcome"], "none")
+    tokens = pc.add(columns["input_tokens"], columns["output_tokens"])
+    return {
+        **{name: columns[name] for name in Measures._fields if name in columns},
+        "errors": _whole(pc.greater_equal(columns["status"], pa.scalar(_HTTP_ERROR, pa.uint16()))),
+        "cache_hits": _whole(hit),
+        "cache_hit_tokens": pc.multiply(tokens, _whole(hit)),
+        "duration": columns["duration"],
+    }
+
+
+def _whole(flags: pa.Array) -> pa.Array:
+    return flags.cast(pa.uint64())
+
+
+def _aligned(rows: pa.Table, size: int) -> pa.Table:
+    starts = pc.multiply(pc.divide(rows["start"], pa.scalar(size)), pa.scalar(size))
+    return rows.set_column(rows.column_names.index("start"), "start", starts)
+
+
+def _latencies(rows: pa.Table, kind: str) -> dict[tuple[Any, ...], dict[int, int]]:
+    """Return how many durations are in each bucket, by hour and dimensions."""
+    names = ["start", *_DIMENSIONS[kind]]
+    waits = rows.select(names).append_column("bucket", latency.buckets(rows["duration"].combine_chunks()))
+    grouped = _aligned(waits, HOUR).group_by(names, use_threads=False).aggregate([("bucket", "list")])
+    keys = zip(*[_values(grouped[name]) for name in names], strict=True)
+    counts = [np.unique(each, return_counts=True) for each in _values(grouped["bucket_list"])]
+    return {
+        key: dict(zip(found.tolist(), times.tolist(), strict=True))
+        for key, (found, times) in zip(keys, counts, strict=True)
+    }
+
+
+def _by_window(
+    rows: pa.Table, kind: str, size: int, waits: Mapping[tuple[Any, ...], Mapping[int, int]]
+) -> dict[WindowKey, Added]:
+    names = ["start", *_DIMENSIONS[kind]]
+    keys = zip(*[_values(rows[name]) for name in names], strict=True)
+    measures = zip(*[_values(rows[name]) for name in Measures._fields], strict=True)
+    bounds = zip(_values(rows["first"]), _values(rows["last"]), strict=True)
+    return {
+        _key(kind, size, key): Added(first, last, Measures(*sums), waits.get(key, {}) if size == HOUR else {})
+        for key, (first, last), sums in zip(keys, bounds, measures, strict=True)
+    }
+
+
+def _key(kind: str, size: int, key: tuple[Any, ...]) -> WindowKey:
+    start, org, team, project, environment, one, two = key
+    places = (one, two, "", "") if kind == "tokens" else ("", "", one, two)
+    return WindowKey(size, start, Dimensions(kind, org, team, project, environment, *places))
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """Return the values in Python; `to_pylist` does it by way of an object for each, and is slow."""
+    array = column.combine_chunks()
+    if not pa.types.is_decimal(array.type):
+        values: list[Any] = array.to_numpy(zero_copy_only=False).tolist()
+        return values
+    # A decimal is two words in memory, and the higher one is mostly 0.
+    words = np.frombuffer(array.buffers()[1], np.uint64)[2 * array.offset : 2 * (array.offset + len(array))]
+    low: list[Any] = words[0::2].tolist()
+    high = words[1::2]
+    if not high.any():
+        return low
+    return [lower + (upper << 64) for lower, upper in zip(low, high.tolist(), strict=True)]
