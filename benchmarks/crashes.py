@@ -26,6 +26,7 @@ from benchmarks.apache import ApacheKafka
 from benchmarks.children import BenchmarkError
 from benchmarks.crashing import PARTS, Letters, crash, plan
 from benchmarks.landed import check_events, check_letters, check_windows
+from benchmarks.recording import recording
 from benchmarks.recovery import Kill
 from benchmarks.replaying import record, replaying
 from benchmarks.reporting import Machine, at_least, machine, options, report
@@ -73,7 +74,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _run(asked: argparse.Namespace, folder: Path, bars: Progress) -> _Report:
     path = folder / "calls.jsonl"
-    cost = record(path, asked.events, bars)
+    cost = record(path, recording(asked.events), asked.events, bars)
     rounds = [
         _round(path, asked.events, cost, f"{asked.seed}/{number}", asked.kills, bars)
         for number in range(1, asked.rounds + 1)

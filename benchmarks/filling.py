@@ -30,14 +30,17 @@ class _Filling:
         self._bars.log(reason)
 
 
-def fill(servers: str, events: Iterable[TokenUsage], total: int, bars: Progress) -> int:
+def fill(
+    servers: str, events: Iterable[TokenUsage], total: int, bars: Progress, *, events_per_record: int = 1
+) -> int:
     """Send `total` events, making the topics if there are none; return what they cost, in picodollars."""
-    return asyncio.run(_fill(servers, iter(events), _Filling(bars, total)))
+    filling = _Filling(bars, total)
+    return asyncio.run(_fill(iter(events), Sender(servers, filling, events_per_record=events_per_record)))
 
 
-async def _fill(servers: str, events: Iterator[TokenUsage], progress: _Filling) -> int:
+async def _fill(events: Iterator[TokenUsage], connecting: Sender) -> int:
     cost = 0
-    async with Sender(servers, progress) as sender:
+    async with connecting as sender:
         while chunk := list(islice(events, _CHUNK)):
             await sender.send(chunk)
             cost += sum(event.cost or 0 for event in chunk)

@@ -24,19 +24,22 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.children import BenchmarkError, Child
+from benchmarks.recording import recording
 from benchmarks.replaying import record, replaying
 from benchmarks.reporting import Machine, at_least, machine, options, report
 from benchmarks.stack import Stack
 from infra.local.broker import EmbeddedBroker
 from sinks.clickhouse.tables import Tables
+from spendstream.clock import now_micros
 from spendstream.config import Secret
 
 _TEAM = "latency-probe"
 _EVERY_S = 0.2
-_POLL_S = 0.01
+_POLL_S = 0.05  # each look is a query, and costs the machine what it measures
 _WARM_UP_S = 3.0
 _PATIENCE_S = 60.0
-_RECORDED_S = 3600  # what a recording spans
+_START_UP_S = 20  # of the stack: the recording's events happen from then on, so that they are of now
+_MICROS = 1_000_000
 _SHARES = (0.5, 0.9, 0.99, 1.0)
 
 
@@ -132,14 +135,15 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 def _run(asked: argparse.Namespace, folder: Path, bars: Progress) -> _Report:
     path = folder / "calls.jsonl"
     seconds = asked.seconds + 3 * _WARM_UP_S  # so that the replay outlasts the calls
-    record(path, round(asked.rate * seconds), bars)
+    events = round(asked.rate * seconds)
+    usage = recording(events, start=now_micros() + _START_UP_S * _MICROS, span=round(seconds * _MICROS))
+    record(path, usage, events, bars)
     with (
         EmbeddedBroker(log=folder / "broker.log") as broker,
         Stack(folder / "stack", broker.servers) as stack,
     ):
         _, _, gateway = stack.start("worker", "sink", "gateway")
-        speed = _RECORDED_S / seconds
-        with replaying(path, stack, "--speed", f"{speed:.6f}") as replay:
+        with replaying(path, stack, "--speed", "1") as replay:
             return asyncio.run(_measured(asked, stack, gateway.address, replay, bars))
 
 

@@ -1,6 +1,7 @@
 """How fast events get from Kafka into ClickHouse: ours, other stream processors, and the limit of the client.
 
-All peers read the same topic on the embedded broker, one after another; each has a fresh embedded ClickHouse.
+All peers read the same events on the embedded broker, one after another, each with a fresh embedded
+ClickHouse; and then we do once more, from records of up to 500 events, as our gateway and replay make them.
 Nothing else should run meanwhile: broker, ClickHouse and peer share the machine's cores.
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from msgspec import Struct
@@ -60,13 +63,16 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _run(peers: Sequence[Peer], events: int, folder: Path, bars: Progress) -> _Report:
     pythons, skipped = _pythons(peers)
-    with EmbeddedBroker(log=folder / "broker.log") as broker:
-        cost = fill(broker.servers, recording(events), events, bars)
-        figures = [
-            _measured(peer, pythons[peer.name], broker, events, cost, folder / peer.name, bars)
-            for peer in peers
-            if peer.name in pythons
-        ]
+    figures: list[Figures] = []
+    for shared, group in groupby(
+        [peer for peer in peers if peer.name in pythons], attrgetter("events_per_record")
+    ):
+        with EmbeddedBroker(log=folder / f"broker-{shared}.log") as broker:
+            cost = fill(broker.servers, recording(events), events, bars, events_per_record=shared)
+            figures += [
+                _measured(peer, pythons[peer.name], broker, events, cost, folder / peer.name, bars)
+                for peer in group
+            ]
     return _report(events, figures, skipped)
 
 

@@ -19,11 +19,11 @@ _MODELS = (("openai", "gpt-4"), ("openai", "gpt-3.5-turbo"), ("anthropic", "clau
 _FAILED = 0.01  # the share of calls that the provider refuses
 
 
-def recording(events: int, seed: int = 1) -> Iterator[TokenUsage]:
-    """Yield `events` events in the order of their times, all priced."""
+def recording(events: int, *, seed: int = 1, start: int = _START, span: int = _SPAN) -> Iterator[TokenUsage]:
+    """Yield `events` events in the order of their times, all priced, over `span` microseconds."""
     random, book = Random(seed), simulation_book()  # noqa: S311  # traffic need not be secret
     for row in range(events):
-        yield _call(random, book, _START + _SPAN * row // events, row)
+        yield _call(random, book, start + span * row // events, row)
 
 
 def _call(random: Random, book: PriceBook, time: int, row: int) -> TokenUsage:

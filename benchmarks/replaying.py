@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.progress import Progress
 
 from benchmarks.children import Child
-from benchmarks.recording import recording
 from benchmarks.stack import Stack
 from producers import recordings
 from producers.streams import TOKEN_STREAM
@@ -17,19 +16,19 @@ from spendstream.events import TokenUsage
 __all__ = ["record", "replaying"]
 
 
-def record(path: Path, events: int, bars: Progress) -> int:
-    """Write a recording of `events` events over an hour; return what they cost, in picodollars."""
+def record(path: Path, usage: Iterable[TokenUsage], events: int, bars: Progress) -> int:
+    """Write a recording of `events` events; return what they cost, in picodollars."""
     cost = 0
     bar = bars.add_task("recording", total=events)
 
-    def counted(usage: Iterable[TokenUsage]) -> Iterator[TokenUsage]:
+    def counted() -> Iterator[TokenUsage]:
         nonlocal cost
         for event in usage:
             cost += event.cost or 0
             bars.advance(bar)
             yield event
 
-    recordings.write(path, TOKEN_STREAM, counted(recording(events)))
+    recordings.write(path, TOKEN_STREAM, counted())
     return cost
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 __all__ = ["OURS", "PEERS", "STOCK", "Peer"]
 
@@ -18,7 +19,8 @@ class Peer(Struct, frozen=True, kw_only=True):
 
     `counter` is the metric that says how many events are done. `most_events` bounds the work of a slow peer;
     figures are per event. `lands` says that the events are rows in ClickHouse when they are counted,
-    `windows` that their windows are as well. `environment` names an environment of its own.
+    `windows` that their windows are as well. `environment` names an environment of its own. A record of the
+    topic that it reads holds up to `events_per_record` events.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Peer(Struct, frozen=True, kw_only=True):
     counter: str = "benchmark_events"
     most_events: int | None = None
     environment: str = ""
+    events_per_record: int = 1
     lands: bool = False
     windows: bool = False
 
@@ -72,4 +75,11 @@ BYTEWAX = Peer(
     environment="bytewax",
 )
 
-PEERS = (OURS, STOCK, STOCK_UNLANDED, QUIX, BYTEWAX, BARE)
+SHARED = replace(
+    OURS,
+    name="spendstream-shared",
+    title="spendstream worker: the same, from records that hold many events",
+    events_per_record=500,
+)
+
+PEERS = (OURS, STOCK, STOCK_UNLANDED, QUIX, BYTEWAX, BARE, SHARED)
