@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
-from uuid import UUID
 
 import msgspec
 import pyarrow as pa
@@ -25,6 +24,7 @@ from spendstream.events import SCHEMA_VERSION, Event, Micros, Pico
 __all__ = ["count", "read", "schema", "stream_in", "to_batch"]
 
 _TOPIC_KEY = b"spendstream.topic"
+_IDS = ("id", "reprices")
 _VERSION_KEY = b"spendstream.schema_version"
 _BATCH_ROWS = 4096
 _MONEY = pa.decimal128(38, 12)
@@ -117,8 +117,8 @@ def _array(column: pa.Field, values: list[Any]) -> pa.Array:
         return _with_scale(pa.array(values, pa.int64()).cast(_PICO), _MONEY)
     if column.type == _LABELS:
         values = [list(labels.items()) for labels in values]
-    elif values and isinstance(values[0], UUID):
-        values = [str(value) for value in values]
+    elif column.name in _IDS:
+        values = [value and str(value) for value in values]
     return pa.array(values, column.type)
 
 

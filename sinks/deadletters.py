@@ -10,15 +10,14 @@ import structlog
 from sinks.clickhouse.tables import Tables
 from sinks.metrics import SinkMetrics
 from sinks.reading import Record, read
+from spendstream.adapters.probes import Readiness
 from spendstream.deadletters import DeadLetter
-from spendstream.patience import patiently
 from spendstream.topics import DEAD_LETTERS
 
 __all__ = ["DeadLetterSink"]
 
 _log = structlog.get_logger(__name__)
 
-_NAME = "dead letters"
 _GROUP = "spendstream-sink"
 _TABLE = "dead_letter_raw"
 
@@ -26,32 +25,32 @@ _TABLE = "dead_letter_raw"
 class DeadLetterSink:
     """Lands dead letters at least once; a letter's place is its row's key, so that once is what is read."""
 
-    def __init__(self, servers: str, tables: Tables, metrics: SinkMetrics) -> None:
+    NAME = "dead letters"
+
+    def __init__(self, servers: str, tables: Tables, metrics: SinkMetrics, readiness: Readiness) -> None:
         self._servers = servers
         self._tables = tables
-        self._metrics = metrics
+        self._metrics = metrics.of(self.NAME)
+        self._readiness = readiness
 
     async def run(self) -> None:
         """Land letters until cancelled; wait for a broker or a ClickHouse that is away."""
-        await read(
-            self._servers, DEAD_LETTERS, _GROUP, self._land, self._metrics.errors.labels(_NAME, "read").inc
-        )
+        await read(self._servers, DEAD_LETTERS, _GROUP, self._land, self._metrics, self._readiness)
 
     async def _land(self, records: Sequence[Record]) -> None:
-        self._metrics.received.labels(_NAME).inc(len(records))
+        self._metrics.received(len(records))
         letters = [letter for letter in map(self._letter, records) if letter is not None]
         if letters:
             rows = _table(letters)
-            await patiently(
-                lambda: self._tables.insert(_TABLE, rows), self._metrics.errors.labels(_NAME, "land").inc
-            )
-            self._metrics.sent.labels(_NAME).inc(len(letters))
+            with self._metrics.flushing():
+                await self._metrics.patiently("land", lambda: self._tables.insert(_TABLE, rows))
+            self._metrics.sent(len(letters))
 
     def _letter(self, record: Record) -> DeadLetter | None:
         try:
             return DeadLetter.from_record(record.value, record.headers)
         except ValueError as error:
-            self._metrics.discarded.labels(_NAME, "not a dead letter").inc()
+            self._metrics.discarded("not a dead letter")
             _log.warning("skipped", offset=record.offset, why=str(error))
             return None
 

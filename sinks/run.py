@@ -1,51 +1,67 @@
-"""The sink process: its sinks, its metrics endpoint, and how it starts and ends."""
+"""The sink process: its sinks, its probes, and how it starts and ends."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 import aiohttp
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from sinks.alerts import AlertSink, SlackNotifier
 from sinks.clickhouse.tables import Tables
 from sinks.deadletters import DeadLetterSink
 from sinks.metrics import SinkMetrics
 from sinks.slack import SlackWebhook
+from spendstream.adapters.kafka import Incarnations
+from spendstream.adapters.probes import Probes, Readiness, keep_asking
 from spendstream.config import Config, Secret
+from spendstream.topics import DEAD_LETTERS
 
 __all__ = ["run"]
 
 
-class _Sink(Protocol):
-    async def run(self) -> None: ...
-
-
 async def run(config: Config, servers: str, url: Secret) -> None:
     """Run all sinks until SIGTERM or SIGINT."""
-    registry = CollectorRegistry()
-    tables = Tables(url)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    server, _ = start_http_server(config.sink_metrics_port, "127.0.0.1", registry)
-    print(f"sink ready, metrics on http://127.0.0.1:{server.server_port}/metrics", flush=True)  # noqa: T201
-    metrics = SinkMetrics.registered(registry)
+    registry, tables, incarnations = CollectorRegistry(), Tables(url), Incarnations(servers)
+    metrics = SinkMetrics(registry)
+    readiness = Readiness(
+        {
+            "kafka": partial(incarnations.of, DEAD_LETTERS.name),
+            "clickhouse": partial(tables.rows, "SELECT 1"),
+        },
+        _names(config),
+        metrics.waits,
+    )
+    probes = Probes(registry, readiness, str)
     try:
+        address = await probes.start(config.sink_metrics_port)
+        print(f"sink ready, metrics on {address}/metrics", flush=True)  # noqa: T201
         async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as group:
-            sinks: list[_Sink] = [
-                DeadLetterSink(servers, tables, metrics),
-                AlertSink(servers, tables, metrics),
+            running: list[Callable[[], Coroutine[Any, Any, None]]] = [
+                DeadLetterSink(servers, tables, metrics, readiness).run,
+                AlertSink(servers, tables, metrics, readiness).run,
+                partial(keep_asking, readiness),
             ]
             if config.slack_webhook:
                 webhook = SlackWebhook(config.slack_webhook, http)
-                sinks.append(SlackNotifier(servers, tables, metrics, webhook))
-            tasks = [group.create_task(sink.run()) for sink in sinks]
+                running.append(SlackNotifier(servers, tables, metrics, readiness, webhook).run)
+            tasks = [group.create_task(each()) for each in running]
             await stop.wait()
             for task in tasks:
                 task.cancel()
     finally:
+        await probes.close()
+        await incarnations.close()
         await tables.close()
-        server.shutdown()
+
+
+def _names(config: Config) -> tuple[str, ...]:
+    names = (DeadLetterSink.NAME, AlertSink.NAME)
+    return (*names, SlackNotifier.NAME) if config.slack_webhook else names

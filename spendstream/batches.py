@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import pyarrow as pa
@@ -60,6 +61,14 @@ class Batch:
             return {}
         return {name: convert(read(events)) for name, (read, convert) in _LAYOUTS[type(events[0])].items()}
 
+    def parted(self) -> tuple[Batch, Batch]:
+        """Return the batch without its repricings, and these, which are rare."""
+        reprices = self.columns.get("reprices")
+        if reprices is None or reprices.null_count == len(reprices):
+            return self, Batch(())
+        events, repricings = reprices.is_null().to_pylist(), reprices.is_valid().to_pylist()
+        return Batch([*compress(self.entries, events)]), Batch([*compress(self.entries, repricings)])
+
 
 def _plain(kind: pa.DataType) -> _Convert:
     return lambda values: pa.array(values, kind)
@@ -72,6 +81,12 @@ def _money(values: list[int | None]) -> pa.Array:
 def _uuids(values: list[Any]) -> pa.Array:
     joined = pa.py_buffer(b"".join([value.int.to_bytes(16) for value in values]))
     return pa.Array.from_buffers(pa.binary(16), len(values), [None, joined])
+
+
+def _optional_uuids(values: list[Any]) -> pa.Array:
+    if values.count(None) == len(values):
+        return pa.nulls(len(values), pa.binary(16))
+    return pa.array([value and value.bytes for value in values], pa.binary(16))
 
 
 def _maps(values: list[dict[str, str]]) -> pa.Array:
@@ -103,6 +118,7 @@ _FIELDS: Mapping[type, Mapping[str, _Convert]] = {
         **_fields(_UINT16, "status", "retries"),
         **_fields(_STRING, "error_type", "usage_source", "cache_outcome", "route", "route_reason"),
         **_fields(_FLOAT, "cache_similarity"),
+        **_fields(_optional_uuids, "reprices"),
     },
     PodUsage: {
         **_COMMON,

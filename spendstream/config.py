@@ -73,7 +73,7 @@ class Config(Struct, frozen=True, kw_only=True):
     slack_webhook: Secret = Secret()
     """The address of a Slack incoming webhook that alerts are sent to."""
     worker_metrics_port: Port = 0
-    """Where a worker answers Prometheus, on loopback; 0 takes any free port, which it prints."""
+    """Where a worker answers /metrics, /health and /ready, on loopback; 0: any free port, which it prints."""
     sink_metrics_port: Port = 0
     """The same for the sinks."""
     raw_retention_days: Positive = 90
@@ -82,6 +82,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """How long windows are kept after they arrived."""
     duplicate_horizon_s: Positive = 600
     """Ids of events younger than this are held in memory; older ones are looked up in ClickHouse."""
+    allowed_lateness_s: Positive = 3600
+    """Events that come later than this are counted as all others, and listed in `late_usage`."""
     events_per_record: Annotated[int, Meta(ge=1, le=10_000)] = 500
     """How many events sent together may share a record, as lines; 1 if others read the topics too."""
     spool_max_bytes: Positive = 1 << 30

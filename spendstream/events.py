@@ -58,7 +58,8 @@ class TokenUsage(Event, frozen=True, kw_only=True):
     """One call of a language model: its tokens, its cost, and how it went.
 
     `cost` is what was paid and `list_cost` what the same tokens cost at list price; both are None while no
-    price covers the model, and the event counts as unpriced.
+    price covers the model, and the event counts as unpriced. A *repricing* is the same event once more, now
+    with its cost, under an id of its own (`spendstream.ids.repricing_id`); `reprices` is the original's id.
     """
 
     user: Text = ""
@@ -87,6 +88,7 @@ class TokenUsage(Event, frozen=True, kw_only=True):
     cache_similarity: Annotated[float, Meta(ge=0, le=1)] | None = None
     route: Text = ""
     route_reason: Text = ""
+    reprices: UUID | None = None
 
 
 class PodUsage(Event, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """Event ids: UUIDs that sort by event time (RFC 9562, version 7), fresh or derived.
 
 Live events get a random tail. Rows of a recording get a tail derived from the recording and the row, so that
-importing the same rows again makes the same ids, and the duplicates are dropped downstream.
+importing the same rows again makes the same ids, and the duplicates are dropped downstream. So it is with
+repricings: the tail is derived from the original's id, and an event can be repriced once.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import secrets
 from hashlib import blake2b
 from uuid import UUID
 
-__all__ = ["derived_id", "new_id"]
+__all__ = ["derived_id", "new_id", "repricing_id"]
 
 _VERSION_7 = 0x7 << 76
 _VARIANT = 0b10 << 62
@@ -25,6 +26,12 @@ def new_id(event_time: int) -> UUID:
 def derived_id(event_time: int, recording: bytes, row: int) -> UUID:
     """Return the id of row number `row` of a recording that has the digest `recording` (64 bytes at most)."""
     digest = blake2b(row.to_bytes(8, "big"), key=recording, digest_size=10).digest()
+    return _at(event_time, int.from_bytes(digest, "big") >> (80 - _TAIL_BITS))
+
+
+def repricing_id(event_time: int, original: UUID) -> UUID:
+    """Return the id of the event that prices `original`, an event at `event_time` (microseconds)."""
+    digest = blake2b(original.bytes, person=b"repricing", digest_size=10).digest()
     return _at(event_time, int.from_bytes(digest, "big") >> (80 - _TAIL_BITS))
 
 

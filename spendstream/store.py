@@ -12,9 +12,9 @@ import msgspec
 
 from spendstream.batches import Batch
 from spendstream.ledger import WindowState
-from spendstream.windows import Usage, WindowKey
+from spendstream.windows import Entry, Usage, WindowKey
 
-__all__ = ["Kind", "Recovery", "Refusal", "Source", "UsageStore"]
+__all__ = ["Kind", "LateEvent", "Recovery", "Refusal", "Source", "UsageStore"]
 
 Kind = Literal["tokens", "pods"]
 
@@ -53,6 +53,18 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
 
 
+class LateEvent(NamedTuple):
+    """An event that came later than is allowed, and the watermark that it met, in microseconds."""
+
+    entry: Entry
+    watermark: int
+
+    @property
+    def lateness(self) -> int:
+        """How far the event was behind the watermark, in microseconds."""
+        return self.watermark - self.entry.event.event_time
+
+
 class UsageStore(Protocol):
     """Remembers events (the first delivery of an id wins) and windows (the highest version wins).
 
@@ -61,6 +73,9 @@ class UsageStore(Protocol):
 
     async def recover(self, source: Source, horizon: int) -> Recovery:
         """Return what `source` left, with ids of `horizon` microseconds before the newest stored event."""
+
+    async def newest_time(self, source: Source, before: int) -> int | None:
+        """Return the newest event time stored for `source` at a position below `before`; None if none is."""
 
     async def first_positions(self, source: Source, events: Sequence[Usage]) -> Mapping[int, int]:
         """Return the first position of those `events` that are stored, by id; ELSEWHERE in other sources.
@@ -80,3 +95,6 @@ class UsageStore(Protocol):
 
         `arrived` is when the broker got the newest record counted, in milliseconds.
         """
+
+    async def land_late(self, source: Source, late: Sequence[LateEvent]) -> None:
+        """Store which events came too late; they can be queried on return, each once however often landed."""

@@ -31,6 +31,7 @@ _DIMENSIONS = {
 }
 _HTTP_ERROR = 400
 _ALL = pc.ScalarAggregateOptions(min_count=0)  # the sum of nothing is 0
+_REPRICED = frozenset({"unpriced", "cost", "list_cost"})  # all that a repricing changes
 _ADDED_UP = [*[(name, "sum", _ALL) for name in Measures._fields], ("first", "min"), ("last", "max")]
 
 
@@ -49,8 +50,10 @@ def tally(batch: Batch) -> dict[WindowKey, Added]:
         return {}
     kind = "tokens" if isinstance(batch.events[0], TokenUsage) else "pods"
     names = ["start", *_DIMENSIONS[kind]]
-    rows = _rows(batch, kind)
-    waits = _latencies(rows, kind) if kind == "tokens" else {}
+    rows = calls = _rows(batch, kind)
+    if kind == "tokens" and (repricing := pc.is_valid(batch.columns["reprices"])).true_count:
+        calls, rows = rows.filter(pc.invert(repricing)), _repriced(rows, repricing)
+    waits = _latencies(calls, kind) if kind == "tokens" else {}
     added: dict[WindowKey, Added] = {}
     for size in WINDOW_SIZES:
         rows = _aligned(rows, size).group_by(names, use_threads=False).aggregate(_ADDED_UP)
@@ -79,7 +82,7 @@ def _rows(batch: Batch, kind: str) -> pa.Table:
         **{name: columns[name] for name in _DIMENSIONS[kind]},
         **(_of_tokens(columns) if kind == "tokens" else {"list_cost": columns["cost"]}),
         "events": ones,
-        "unpriced": _whole(pc.is_null(columns["cost"])),
+        "unpriced": pc.is_null(columns["cost"]).cast(pa.int64()),
         "cost": columns["cost"],
         "first": batch.positions,
         "last": batch.positions,
@@ -90,6 +93,16 @@ def _rows(batch: Batch, kind: str) -> pa.Table:
         if name not in rows
     }
     return pa.table({**nothing, **rows})
+
+
+def _repriced(rows: pa.Table, repricing: pa.Array) -> pa.Table:
+    """Return rows in which a repricing adds a cost to a call that is counted already, as one without."""
+    for place, name in enumerate(rows.column_names):
+        if name in Measures._fields and name not in _REPRICED:
+            nothing = pa.scalar(0, rows[name].type)
+            rows = rows.set_column(place, name, pc.if_else(repricing, nothing, rows[name]))
+    fewer = pc.if_else(repricing, pa.scalar(-1, pa.int64()), rows["unpriced"])
+    return rows.set_column(rows.column_names.index("unpriced"), "unpriced", fewer)
 
 
 def _of_tokens(columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:

@@ -74,6 +74,10 @@ def create_app(
         for tp in revoked:
             metrics.revoked(tp.topic, tp.partition)
 
+    @app.on_partitions_assigned.connect
+    async def count(*_: object, **__: object) -> None:
+        metrics.assigned()
+
     @app.task  # type: ignore[untyped-decorator]
     async def spare_the_collector() -> None:
         """Look for garbage in cycles less often: blocks have none, and looking took a third of the time."""
@@ -84,23 +88,31 @@ def create_app(
 
 
 def _add_agent(app: faust.App, topic: str, sources: Sources, lanes: Lanes, metrics: WorkerMetrics) -> None:
-    async def land(event: Any) -> None:
-        message = event.message
-        try:
-            landed = await sources.process(topic, message.partition, message.generation_id, event.value)
-        except Exception as error:  # noqa: BLE001  # the edge of the process: going on would lose the block
-            _log.exception("cannot go on", topic=topic, partition=message.partition)
-            await app.crash(error)
-            await asyncio.Event().wait()  # until the crash has stopped the worker
-        if landed:
-            event.ack()
-            behind = app.consumer.highwater(TP(topic, message.partition)) - message.offset - 1
-            metrics.lag(topic, message.partition, max(behind, 0))
-
     async def take_blocks(stream: faust.Stream[Any]) -> None:
         async for event in stream.noack().events():
-            await lanes.put((topic, event.message.partition), event.value.size, partial(land, event))
+            lane = (topic, event.message.partition)
+            await lanes.put(lane, event.value.size, partial(land, app, sources, metrics, event))
 
     app.agent(app.topic(topic, schema=_BlockSchema()), name=f"land.{topic}", concurrency=1)(
         take_blocks  # type: ignore[arg-type]  # noack() is missing from the type that agents are declared with
     )
+
+
+async def land(app: AppT, sources: Sources, metrics: WorkerMetrics, event: Any) -> None:
+    """Land an event's block and acknowledge it; crash the app when that cannot be done.
+
+    A block of an earlier assignment is left alone: it is delivered again, to whom its partition belongs now.
+    """
+    message = event.message
+    if message.generation_id != app.consumer_generation_id:
+        return
+    try:
+        with metrics.in_hand():
+            await sources.process(message.topic, message.partition, message.generation_id, event.value)
+        event.ack()
+        behind = app.consumer.highwater(message.tp) - message.offset - 1
+        metrics.lag(message.topic, message.partition, max(behind, 0))
+    except Exception as error:  # noqa: BLE001  # the edge of the process: going on would lose the block
+        _log.exception("cannot go on", topic=message.topic, partition=message.partition)
+        await app.crash(error)
+        await asyncio.Event().wait()  # until the crash has stopped the worker

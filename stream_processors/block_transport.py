@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -54,7 +56,8 @@ class BlockConsumer(driver.Consumer):
         if not fetched or self.should_stop:
             return
         if not self.flow_active:
-            await self.perform_seek()
+            with suppress(KafkaError):  # a rebalance is under way, and seeks when it ends
+                await self.perform_seek()
             return
         for tp, records in fetched.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
@@ -83,6 +86,16 @@ class BlockConsumer(driver.Consumer):
             tp=tp,
             generation_id=generation,
         )
+
+    def highwater(self, tp: TP) -> int:
+        """Return the offset after a partition's last record; 0 if that is not known, or no business of ours.
+
+        A rebalance can take the partition away at any moment, in another thread.
+        """
+        try:
+            return super().highwater(tp) or 0
+        except (AssertionError, AttributeError):  # what aiokafka raises then
+            return 0
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Do nothing: the offsets inside a block are no gap to keep book of."""

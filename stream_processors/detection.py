@@ -8,7 +8,7 @@ comes first, then the rows, then the monitors: whatever a crash cuts off is foun
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -21,7 +21,8 @@ from spendstream.anomalies.closing import ACTIVE, closed_until
 from spendstream.anomalies.keys import Gathering, Key
 from spendstream.anomalies.telling import Telling, alert_of
 from spendstream.anomalies.watch import MEMORY, Notice, Snapshot, Watch
-from spendstream.windows import DAY, WINDOW_SIZES, Dimensions, Measures
+from spendstream.windows import DAY, HOUR, WINDOW_SIZES, Dimensions, Measures
+from stream_processors.second_opinion import second_opinion
 from stream_processors.watcher import Publish
 
 __all__ = ["AnomalyStore", "AnomalyWatcher"]
@@ -33,6 +34,7 @@ _STORED_EVERY = 60  # seconds
 _AT_ONCE = 16  # snapshots in one insert: of minutes, some ten megabytes
 _ROWS_AT_ONCE = 250  # of windows, between two breaths of the event loop
 _FIRST_STEP, _FEW_ROWS = 10, 2_000
+_ASKED_ABOUT = 500  # windows that a second opinion is formed on
 _TOLD_FOR = DAY  # what happened once is then how things are
 _REMEMBERED = 3 * DAY  # longer than any window is fed again: windows of a day are closed for up to a day
 
@@ -76,9 +78,16 @@ class _Memory(Struct, kw_only=True):
 class AnomalyWatcher:
     """Watches every team and every organisation by minute, hour and day."""
 
-    def __init__(self, store: AnomalyStore, publish: Publish) -> None:
+    def __init__(
+        self,
+        store: AnomalyStore,
+        publish: Publish,
+        ask: Callable[[Sequence[float]], Awaitable[float | None]] = second_opinion,
+    ) -> None:
+        """Read from `store`; `ask` is asked about spikes that people are to be called for."""
         self._store = store
         self._publish = publish
+        self._ask = ask
         self._memory: _Memory | None = None
 
     def rest(self) -> None:
@@ -148,8 +157,37 @@ class AnomalyWatcher:
     async def _see(self, memory: _Memory, size: int, at: int, readings: dict[Key, Reading]) -> None:
         for notices in memory.watches[size].feed(at, readings):
             for notice in notices:
-                _note(memory, notice)
+                _note(memory, await self._discussed(memory, notice))
             await asyncio.sleep(0)
+
+    async def _discussed(self, memory: _Memory, notice: Notice) -> Notice:
+        """Return a notice with a second opinion, if it is a spike of an hour or a day that calls people."""
+        anomaly, size = notice.anomaly, notice.size
+        is_new = anomaly.state == "opened" and anomaly.id not in memory.book
+        if (
+            not is_new
+            or size < HOUR
+            or anomaly.window < memory.history[size]
+            or alert_of(notice, None) is None
+        ):
+            return notice
+        if anomaly.type != "cost_spike":
+            return notice
+        values = await self._costs(notice)
+        asked = structs.replace(anomaly, second_opinion=await self._ask(values))
+        return structs.replace(notice, anomaly=asked)
+
+    async def _costs(self, notice: Notice) -> Sequence[float]:
+        """Return the key's costs up to the notice's window; a window without any spend is 0."""
+        size, end = notice.size, notice.anomaly.window + notice.size
+        rows = await self._store.windows(size, max(end - _ASKED_ABOUT * size, 0), end)
+        gathered = await _gathered(rows)
+        costs = {
+            start: found[notice.key].measures.cost
+            for start, each in gathered.items()
+            if notice.key in (found := each.readings())
+        }
+        return [float(costs.get(start, 0)) for start in range(min(costs, default=end), end, size)]
 
     async def _say(self, memory: _Memory) -> list[Alert]:
         """Publish, and then land, what is noted; what fails stays noted, and is said at the next look."""

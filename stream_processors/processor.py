@@ -1,27 +1,37 @@
-"""One source's blocks, from bytes to landed rows: decode, admit, land, count, land, and nothing skipped."""
+"""One source's blocks, from bytes to landed rows: decode, admit, land, count, land, and nothing skipped.
+
+Late events are landed and counted as all others, since windows always equal the rows. Those later than
+allowed are listed besides, so that a correction of a window reported long ago can be traced.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any, Protocol, TypeVar
 
 import msgspec
+import numpy as np
+import pyarrow as pa
 import structlog
 
+from spendstream.batches import Batch
 from spendstream.codec import EventCodec
 from spendstream.deadletters import DeadLetter, DeadLetterOffice, Stage
 from spendstream.ledger import Admission, Ledger
-from spendstream.patience import patiently
 from spendstream.positions import MAX_LINES, place
-from spendstream.store import Source, UsageStore
+from spendstream.store import LateEvent, Source, UsageStore
 from spendstream.tally import tally
-from spendstream.watermarks import Watermark
+from spendstream.watermarks import NOTHING_SEEN, Times, Watermark
 from spendstream.windows import Entry
 from stream_processors.metrics import WorkerMetrics
 
-__all__ = ["Record", "RecordBlock", "SourceProcessor"]
+__all__ = ["ALLOWED_LATENESS", "Record", "RecordBlock", "SourceProcessor"]
 
 _log = structlog.get_logger(__name__)
+
+ALLOWED_LATENESS = 3_600_000_000
+"""Microseconds behind its source's watermark from which on an event is listed as late."""
 
 _DISORDER = 10_000_000  # ten seconds: retries and clock skew between gateways
 _MAX_AHEAD = 3_600_000_000  # an event more than an hour ahead of the broker's clock has a wrong clock
@@ -67,6 +77,7 @@ class SourceProcessor:
         metrics: WorkerMetrics,
         *,
         horizon: int,
+        allowed_lateness: int = ALLOWED_LATENESS,
     ) -> None:
         self.source = source
         self.next_offset = 0
@@ -75,13 +86,14 @@ class SourceProcessor:
         self._office = office
         self._metrics = metrics
         self._horizon = horizon
+        self._allowed_lateness = allowed_lateness
         self._ledger = Ledger(horizon=horizon)
         self._watermark = Watermark(disorder=_DISORDER)
         self._started = False
 
     async def recover(self) -> None:
         """Load what an earlier life of this source has landed."""
-        left = await self._patiently(lambda: self._store.recover(self.source, self._horizon))
+        left = await self._patiently("recover", lambda: self._store.recover(self.source, self._horizon))
         self._ledger.restore(left.first_positions, left.floor, left.newest_stored)
         _log.info("source recovered", source=self.source.name, ids=len(left.first_positions))
 
@@ -93,31 +105,53 @@ class SourceProcessor:
         """
         if self._started and block.first > self.next_offset:
             raise RuntimeError(f"{self.source.name}: a gap from {self.next_offset} to {block.first}")
+        if block.first != self.next_offset:
+            await self._recall_time(block.first)
+        arrived = block.records[-1].timestamp
         entries = await self._decode(block)
         admission = await self._land_events(block, entries)
-        await self._land_windows(admission, block.records[-1].timestamp)
+        await self._land_windows(admission, arrived)
+        await self._watch_time(admission, arrived * 1000)
         self._started = True
-        self.next_offset = max(self.next_offset, block.last + 1)
+        self.next_offset = block.last + 1
         self._metrics.landed(self.source.topic, len(entries), admission)
-        self._watch_time(admission, block.records[-1].timestamp * 1000)
 
-    def _watch_time(self, admission: Admission, arrived: int) -> None:
-        times = [event.event_time for event in admission.counted.events]
-        late = self._watermark.late(times)
+    async def _recall_time(self, first: int) -> None:
+        """Take the watermark of all that stands before a block that does not follow the one before."""
+        newest = await self._patiently(
+            "recover", lambda: self._store.newest_time(self.source, first * MAX_LINES)
+        )
+        self._watermark = Watermark(disorder=_DISORDER, newest=NOTHING_SEEN if newest is None else newest)
+
+    async def _watch_time(self, admission: Admission, arrived: int) -> None:
+        """Land what came later than allowed, and move the watermark on."""
+        counted = admission.counted
+        times = _times(counted)
+        met = self._watermark.met_by(times)
+        beyond = met - times > self._allowed_lateness
+        if beyond.any():
+            late = list(map(LateEvent, compress(counted.entries, beyond), met[beyond].tolist()))
+            with self._metrics.flushing("late"):
+                await self._patiently("late", lambda: self._store.land_late(self.source, late))
         self._watermark = self._watermark.advanced(times, arrived)
-        self._metrics.time_passed(self.source, late, arrived - self._watermark.time)
+        self._metrics.time_passed(
+            self.source, int((times < met).sum()), int(beyond.sum()), arrived - self._watermark.time
+        )
 
     async def _land_events(self, block: RecordBlock, entries: Sequence[Entry]) -> Admission:
         unknown = self._ledger.unknown_ids(entries)
         known = (
-            await self._patiently(lambda: self._store.first_positions(self.source, unknown))
+            await self._patiently("look up", lambda: self._store.first_positions(self.source, unknown))
             if unknown
             else {}
         )
         admission = self._ledger.admit(entries, known)
         if not admission.fresh:
             return admission
-        refused = await self._patiently(lambda: self._store.land_events(self.source, admission.fresh))
+        with self._metrics.flushing("events"):
+            refused = await self._patiently(
+                "land", lambda: self._store.land_events(self.source, admission.fresh)
+            )
         reasons = {refusal.position: refusal.reason for refusal in refused}
         if reasons:
             self._ledger.refuse([entry for entry in admission.fresh.entries if entry.position in reasons])
@@ -127,10 +161,17 @@ class SourceProcessor:
     async def _land_windows(self, admission: Admission, arrived: int) -> None:
         added = tally(admission.counted)
         unknown = self._ledger.unknown_windows(added)
-        stored = await self._patiently(lambda: self._store.windows(self.source, unknown)) if unknown else ()
+        stored = (
+            await self._patiently("look up", lambda: self._store.windows(self.source, unknown))
+            if unknown
+            else ()
+        )
         changed = self._ledger.count(admission.counted, added, stored)
         if changed:
-            await self._patiently(lambda: self._store.land_windows(self.source, changed, arrived))
+            with self._metrics.flushing("windows"):
+                await self._patiently(
+                    "count", lambda: self._store.land_windows(self.source, changed, arrived)
+                )
 
     async def _decode(self, block: RecordBlock) -> list[Entry]:
         """Return the valid events; the rest are dead letters before anything else lands."""
@@ -184,12 +225,20 @@ class SourceProcessor:
 
     async def _bury(self, letters: Sequence[DeadLetter]) -> None:
         if letters:
-            await self._patiently(lambda: self._office.bury(letters))
+            await self._patiently("bury", lambda: self._office.bury(letters))
             for letter in letters:
                 self._metrics.buried(self.source.topic, letter.stage)
 
-    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await patiently(call, lambda: self._metrics.waited(self.source.topic))
+    async def _patiently(self, stage: str, call: Callable[[], Awaitable[T]]) -> T:
+        return await self._metrics.patiently(self.source.topic, stage, call)
+
+
+def _times(batch: Batch) -> Times:
+    """Return the event time of each event."""
+    if not batch:
+        return np.empty(0, np.int64)
+    times: Times = batch.columns["event_time"].cast(pa.int64()).to_numpy()
+    return times
 
 
 def _places(records: Sequence[Record], lines: Sequence[int] | None) -> Iterator[tuple[int, int]]:

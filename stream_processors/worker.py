@@ -1,4 +1,4 @@
-"""The worker process: the Faust application, its metrics endpoint, and how it starts and ends."""
+"""The worker process: the Faust application, its probes, and how it starts and ends."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ import faust
 import structlog
 import uvloop
 from faust.types import TP
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
-from spendstream.adapters.kafka import Incarnations
+from spendstream.adapters.kafka import Incarnations, leave_group
+from spendstream.adapters.probes import Probes, Readiness, keep_asking
 from spendstream.clock import now_micros
 from spendstream.config import Config
 from spendstream.errors import BrokerUnavailable, ConfigError, TransientError
 from spendstream.patience import patiently
 from spendstream.store import UsageStore
-from spendstream.topics import USAGE_TOKENS
+from spendstream.topics import USAGE_TOKENS, WORKER_GROUP
 from stream_processors.app import create_app
 from stream_processors.assignor import WatchfulAssignor
+from stream_processors.block_transport import BlockConsumer
 from stream_processors.lanes import Lanes
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.outlet import Outlet
+from stream_processors.seats import Seat
 from stream_processors.sources import TOPICS, Sources
 from stream_processors.watcher import Publish, Watcher
 
@@ -39,10 +42,14 @@ _WATCH_S = 1.0
 _LOOK_S = 1.0
 _DRAIN_S = 10.0  # what SIGTERM leaves the blocks in hand to land
 _STOP = (signal.SIGTERM, signal.SIGINT)
+_PARTITIONS = "partitions"
 
 
 class ClosableStore(UsageStore, Protocol):
     """A usage store that holds connections."""
+
+    async def ping(self) -> None:
+        """Return when it answers; raise StoreUnavailable when it does not."""
 
     async def close(self) -> None:
         """Let go of them."""
@@ -58,17 +65,36 @@ def run(
     metrics = WorkerMetrics(registry)
     outlet = Outlet(servers)
     incarnations = Incarnations(servers)
-    if not (found := loop.run_until_complete(_topics(incarnations.of))):
-        return
-    sources = Sources(store, outlet, metrics, incarnations.of, horizon=config.duplicate_horizon_s * _MICROS)
+    sources = Sources(
+        store,
+        outlet,
+        metrics,
+        incarnations.of,
+        horizon=config.duplicate_horizon_s * _MICROS,
+        allowed_lateness=config.allowed_lateness_s * _MICROS,
+    )
     config.data_dir.mkdir(parents=True, exist_ok=True)
     lanes = Lanes()
     app = create_app(servers, sources, lanes, metrics, config.data_dir / "faust")
-    server, _ = start_http_server(config.worker_metrics_port, "127.0.0.1", registry)
+    readiness = Readiness(
+        {"kafka": partial(incarnations.of, USAGE_TOKENS.name), "clickhouse": store.ping},
+        (_PARTITIONS,),
+        metrics.waits,
+    )
+    probes = Probes(registry, readiness, lambda: "the worker crashed" if app.crashed else "")
+    address = loop.run_until_complete(probes.start(config.worker_metrics_port))
+    asking = loop.create_task(keep_asking(readiness))
+    if not (found := loop.run_until_complete(_topics(incarnations.of))):
+        asking.cancel()
+        loop.run_until_complete(asyncio.gather(asking, probes.close(), return_exceptions=True))
+        return
+    seat = Seat(config.data_dir / "workers")
+    loop.run_until_complete(_bury_predecessor(servers, seat))
+    _follow_assignment(app, readiness, seat)
 
     @app.task  # type: ignore[untyped-decorator]
     async def announce() -> None:
-        print(f"worker ready, metrics on http://127.0.0.1:{server.server_port}/metrics", flush=True)  # noqa: T201
+        print(f"worker ready, metrics on {address}/metrics", flush=True)  # noqa: T201
 
     @app.timer(_WATCH_S)  # type: ignore[untyped-decorator]
     async def watch() -> None:
@@ -82,11 +108,14 @@ def run(
 
     watching = [make(outlet.announce) for make in watchers]
     for watcher in watching:
-        _let_look(app, watcher)
+        _let_look(app, watcher, metrics)
 
     @app.on_before_shutdown.connect
     async def close(*_: object, **__: object) -> None:
         await lanes.close(_DRAIN_S)
+        asking.cancel()
+        await asyncio.wait([asking])
+        await probes.close()
         await outlet.close()
         await incarnations.close()
         await store.close()
@@ -98,11 +127,35 @@ def run(
     ).execute_from_commandline()
 
 
-def _let_look(app: faust.App, watcher: Watcher) -> None:
-    """Let `watcher` look every second, in the one worker that has the first partition."""
-    first = TP(USAGE_TOKENS.name, 0)
+async def _bury_predecessor(servers: str, seat: Seat) -> None:
+    """Let the group know that who sat here is dead, so that nobody waits for it."""
+    if seat.predecessor:
+        with suppress(BrokerUnavailable):  # then its session runs out by itself
+            await leave_group(servers, WORKER_GROUP, seat.predecessor)
 
-    @app.timer(_LOOK_S, name=f"look.{type(watcher).__name__}")  # type: ignore[untyped-decorator]
+
+def _follow_assignment(app: faust.App, readiness: Readiness, seat: Seat) -> None:
+    """Be ready from when partitions were shared out, even if none is left for us, until they are again."""
+
+    @app.on_partitions_assigned.connect
+    async def assigned(*_: object, **__: object) -> None:
+        client = cast("BlockConsumer", app.consumer)._thread._ensure_consumer()  # noqa: SLF001  # nothing public
+        seat.take(client._coordinator.member_id)  # noqa: SLF001  # tells who we are in the group
+        readiness.there(_PARTITIONS)
+
+    @app.on_partitions_revoked.connect
+    async def revoked(*_: object, **__: object) -> None:
+        readiness.missing(_PARTITIONS, "they are being shared out")
+
+
+def _let_look(app: faust.App, watcher: Watcher, metrics: WorkerMetrics) -> None:
+    """Let `watcher` look every second, in the one worker that has the first partition.
+
+    A watcher that fails begins anew: alerts that are late must not hold up the landing of usage.
+    """
+    first, name = TP(USAGE_TOKENS.name, 0), type(watcher).__name__
+
+    @app.timer(_LOOK_S, name=f"look.{name}")  # type: ignore[untyped-decorator]
     async def look() -> None:
         if first not in app.consumer.assignment():
             watcher.rest()
@@ -112,6 +165,10 @@ def _let_look(app: faust.App, watcher: Watcher) -> None:
                 _log.info("alert", state=alert.state, title=alert.title)
         except TransientError as error:
             _log.warning("waiting", why=str(error))
+        except Exception:  # noqa: BLE001  # whatever it is, it is told, and can be alerted on
+            _log.exception("cannot look", watcher=name)
+            metrics.stumbled(name)
+            watcher.rest()
 
 
 async def _topics(incarnation: Callable[[str], Awaitable[str]]) -> dict[str, str]:

@@ -143,6 +143,7 @@ def _table(tellings: Sequence[Telling]) -> pa.Table:
             "started_at": pa.array([anomaly.start for anomaly in found], _TIME),
             "ended_at": pa.array([anomaly.end for anomaly in found], _TIME),
             "score": pa.array([anomaly.score for anomaly in found], pa.float64()),
+            "second_opinion": pa.array([anomaly.second_opinion for anomaly in found], pa.float64()),
             "impact": pa.array(impacts, _MONEY),
             "planned": pa.array([anomaly.planned for anomaly in found], pa.bool_()),
             "alerted": pa.array([telling.alert is not None for telling in tellings], pa.bool_()),

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
-from sinks.clickhouse.columns import EVENT_TABLES, event_table, window_table
+import pyarrow as pa
+
+from sinks.clickhouse.columns import EVENT_TABLES, event_table, late_table, repricing_table, window_table
+from sinks.clickhouse.repricings import places
 from sinks.clickhouse.tables import Tables
+from spendstream.adapters.clickhouse import DATABASE
 from spendstream.batches import Batch
 from spendstream.config import Secret
 from spendstream.errors import RowRejected
 from spendstream.ledger import ELSEWHERE, WindowState
 from spendstream.queries import pico
-from spendstream.store import Recovery, Refusal, Source
-from spendstream.windows import MONEY_MEASURES, Dimensions, Measures, Usage, WindowKey
+from spendstream.repricing import astray
+from spendstream.store import LateEvent, Recovery, Refusal, Source
+from spendstream.windows import DAY, MONEY_MEASURES, Dimensions, Measures, Usage, WindowKey
 
 __all__ = ["ClickHouseStore"]
 
 _WINDOWS = "cost_window_state"
-# Rows that can be a source's duplicates: a key stays in its partition for one incarnation of the topic.
-_MAY_REPEAT = "(src = {src:String} OR NOT endsWith(src, {incarnation:String}))"
+_LATE = "late_usage_raw"
+# By its full name, since rows with more columns do not go together with those of originals.
+_REPRICED = f"{DATABASE}.{EVENT_TABLES['tokens']}"
+# Where a source's newest event is nearly always: its newest day, a partition of the rows or two.
+_NEWEST_DAY = (
+    f"event_time >= (SELECT max(window_start) FROM {_WINDOWS} "
+    f"WHERE src = {{src:String}} AND window_seconds = {DAY})"
+)
 _STATE_COLUMNS = ", ".join(
     [
         "window_seconds, toUnixTimestamp(window_start)",
@@ -29,6 +41,31 @@ _STATE_COLUMNS = ", ".join(
         "latency",
     ]
 )
+
+
+class _Delivered(NamedTuple):
+    """The columns of an event table that say what was delivered, from where, and at which position."""
+
+    id: str
+    src: str
+    position: str
+
+    @property
+    def may_repeat(self) -> str:
+        """Rows that can be a source's duplicates: as long as a topic lives, a key stays in its partition."""
+        here, elsewhere = f"{self.src} = {{src:String}}", f"NOT endsWith({self.src}, {{incarnation:String}})"
+        return f"isNotNull({self.id}) AND ({here} OR {elsewhere})"
+
+    @property
+    def first(self) -> str:
+        """An id, its first position in the source, and how many it has there."""
+        here = f"{self.src} = {{src:String}}"
+        return f"toUInt128(assumeNotNull({self.id})), minIf({self.position}, {here}), countIf({here})"
+
+
+_ORIGINAL = _Delivered("event_id", "src", "src_off")
+_REPRICING = _Delivered("repriced_by", "repriced_src", "repriced_off")
+_DELIVERED = {"tokens": (_ORIGINAL, _REPRICING), "pods": (_ORIGINAL,)}
 
 
 class ClickHouseStore:
@@ -41,6 +78,10 @@ class ClickHouseStore:
         """Let go of the connections."""
         await self._tables.close()
 
+    async def ping(self) -> None:
+        """Return when ClickHouse answers."""
+        await self._tables.rows("SELECT 1")
+
     async def recover(self, source: Source, horizon: int) -> Recovery:
         """Return what `source` left, with ids of `horizon` microseconds before the newest stored event."""
         table = EVENT_TABLES[source.kind]
@@ -51,17 +92,20 @@ class ClickHouseStore:
         if not rows:
             return Recovery()
         floor = micros - horizon
-        ids = await self._tables.rows(
-            f"""
-            SELECT toUInt128(event_id), toUnixTimestamp64Micro(any(event_time)),
-                   minIf(src_off, src = {{src:String}}), countIf(src = {{src:String}})
-            FROM {table}
-            WHERE event_time >= fromUnixTimestamp64Micro({{floor:Int64}}, 'UTC')
-              AND {_MAY_REPEAT}
-            GROUP BY event_id
-            """,
-            {"src": source.name, "floor": floor, "incarnation": f"@{source.incarnation}"},
-        )
+        ids = [
+            row
+            for delivered in _DELIVERED[source.kind]
+            for row in await self._tables.rows(
+                f"""
+                SELECT {delivered.first}, toUnixTimestamp64Micro(any(event_time))
+                FROM {table}
+                WHERE event_time >= fromUnixTimestamp64Micro({{floor:Int64}}, 'UTC')
+                  AND {delivered.may_repeat}
+                GROUP BY {delivered.id}
+                """,
+                {"src": source.name, "floor": floor, "incarnation": f"@{source.incarnation}"},
+            )
+        ]
         starts = await self._tables.rows(
             f"SELECT window_seconds, toUnixTimestamp(max(window_start)) FROM {_WINDOWS} "
             "WHERE src = {src:String} GROUP BY window_seconds",
@@ -69,18 +113,42 @@ class ClickHouseStore:
         )
         return Recovery(
             floor=floor,
-            first_positions=[(key, time, off if own else ELSEWHERE) for key, time, off, own in ids],
+            first_positions=[(key, time, off if own else ELSEWHERE) for key, off, own, time in ids],
             newest_stored={size: start for size, start in starts},  # noqa: C416  # rows are sequences
         )
 
+    async def newest_time(self, source: Source, before: int) -> int | None:
+        """Return the newest event time stored for `source` at a position below `before`; None if none is."""
+        for there in (_NEWEST_DAY, "true"):
+            [(rows, newest)] = await self._tables.rows(
+                f"SELECT count(), toUnixTimestamp64Micro(max(event_time)) FROM {EVENT_TABLES[source.kind]} "
+                f"WHERE src = {{src:String}} AND src_off < {{before:UInt64}} AND {there}",
+                {"src": source.name, "before": before},
+            )
+            if rows:
+                return int(newest)
+        return None
+
     async def first_positions(self, source: Source, events: Sequence[Usage]) -> Mapping[int, int]:
         """Return the first position of those `events` that are stored, by id; ELSEWHERE in other sources."""
+        repricings = [event for event in events if getattr(event, "reprices", None) is not None]
+        if not repricings:
+            return await self._first_positions(source, events, _ORIGINAL)
+        found = dict(await self._first_positions(source, repricings, _REPRICING))
+        originals = [event for event in events if getattr(event, "reprices", None) is None]
+        if originals:
+            found |= await self._first_positions(source, originals, _ORIGINAL)
+        return found
+
+    async def _first_positions(
+        self, source: Source, events: Sequence[Usage], delivered: _Delivered
+    ) -> Mapping[int, int]:
         times = [event.event_time for event in events]
         table = EVENT_TABLES[source.kind]
         there = f"""
             event_time BETWEEN fromUnixTimestamp64Micro({min(times)}, 'UTC')
                            AND fromUnixTimestamp64Micro({max(times)}, 'UTC')
-            AND {_MAY_REPEAT}
+            AND {delivered.may_repeat}
         """
         parameters = {"src": source.name, "incarnation": f"@{source.incarnation}"}
         # A backlog and the first replay of a recording find nothing there: no need to send all their ids.
@@ -88,11 +156,8 @@ class ClickHouseStore:
             return {}
         ids = ",".join([f"'{event.id}'" for event in events])
         rows = await self._tables.rows(
-            f"""
-            SELECT toUInt128(event_id), minIf(src_off, src = {{src:String}}), countIf(src = {{src:String}})
-            FROM {table} WHERE {there} AND event_id IN ({ids})
-            GROUP BY event_id
-            """,
+            f"SELECT {delivered.first} FROM {table} "
+            f"WHERE {there} AND {delivered.id} IN ({ids}) GROUP BY {delivered.id}",
             parameters,
         )
         return {key: off if own else ELSEWHERE for key, off, own in rows}
@@ -109,21 +174,42 @@ class ClickHouseStore:
         return [state for state in map(_state, rows) if state.key in wanted]
 
     async def land_events(self, source: Source, batch: Batch) -> Sequence[Refusal]:
-        """Store a batch; what ClickHouse refuses is found by halving, so that the rest lands."""
+        """Store a batch, repricings last: their originals may be in it."""
+        events, repricings = batch.parted()
+        table = EVENT_TABLES[source.kind]
+        refused = await self._land(table, events, partial(event_table, source)) if events else ()
+        return (*refused, *await self._land_repricings(source, repricings)) if repricings else refused
+
+    async def _land_repricings(self, source: Source, batch: Batch) -> Sequence[Refusal]:
+        known = await places(self._tables, batch)
+        refused = astray(batch, known)
+        bad = {refusal.position for refusal in refused}
+        good = Batch([entry for entry in batch.entries if entry.position not in bad])
+        if not good:
+            return refused
+        rows = partial(repricing_table, source, places=known)
+        return (*refused, *await self._land(_REPRICED, good, rows))
+
+    async def _land(self, table: str, batch: Batch, rows: Callable[[Batch], pa.Table]) -> Sequence[Refusal]:
+        """Insert a batch; what ClickHouse refuses is found by halving, so that the rest lands."""
         try:
-            await self._tables.insert(EVENT_TABLES[source.kind], event_table(source, batch))
+            await self._tables.insert(table, rows(batch))
         except RowRejected as error:
             entries = batch.entries
             if len(entries) == 1:
                 return [Refusal(entries[0].position, str(error))]
             middle = len(entries) // 2
-            first = await self.land_events(source, Batch(entries[:middle]))
-            return [*first, *await self.land_events(source, Batch(entries[middle:]))]
+            first = await self._land(table, Batch(entries[:middle]), rows)
+            return [*first, *await self._land(table, Batch(entries[middle:]), rows)]
         return ()
 
     async def land_windows(self, source: Source, states: Sequence[WindowState], arrived: int) -> None:
         """Store window states; `arrived` is in milliseconds."""
         await self._tables.insert(_WINDOWS, window_table(source, states, arrived))
+
+    async def land_late(self, source: Source, late: Sequence[LateEvent]) -> None:
+        """Store which events came too late."""
+        await self._tables.insert(_LATE, late_table(source, late))
 
 
 def _state(row: Sequence[Any]) -> WindowState:

@@ -31,6 +31,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import CreateTopicsRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
@@ -47,6 +48,7 @@ __all__ = [
     "connect_producer",
     "end_offsets",
     "ensure_topics",
+    "leave_group",
     "missing_topics",
     "topic_incarnation",
 ]
@@ -180,6 +182,16 @@ async def committed_offsets(servers: str, group: str) -> dict[TopicPartition, in
             for partition, offset, *_ in partitions
             if offset >= 0
         }
+
+
+async def leave_group(servers: str, group: str, member: str) -> None:
+    """End the membership of `member`, which is dead; one that the group does not know is no error.
+
+    Else the others, and its successor, wait until its session is over. Raises BrokerUnavailable.
+    """
+    async with _client(servers) as client, asyncio.timeout(_DEADLINE_S):
+        coordinator = await client.coordinator_lookup(CoordinationType.GROUP, group)
+        await client.send(coordinator, LeaveGroupRequest(group, member))
 
 
 async def end_offsets(servers: str, topic: str) -> dict[int, int]:

@@ -49,7 +49,7 @@ class Anomaly(Struct, frozen=True, kw_only=True):
     (of a price: for a million tokens), tokens, calls, or a share of calls. `impact` is money, actual minus
     expected of the whole episode so far, in picodollars; None where no cost is expected. `contributors` and
     `drivers` explain the cost of this window: by dimension the differences, and in all the drivers, add up
-    to cost minus expected cost.
+    to cost minus expected cost. `second_opinion` is how severe another detector finds it, if one was asked.
     """
 
     id: UUID
@@ -71,3 +71,4 @@ class Anomaly(Struct, frozen=True, kw_only=True):
     drivers: PriceVolumeMix | None = None
     prices: PriceChange | None = None
     planned: bool = False
+    second_opinion: float | None = None

@@ -67,10 +67,10 @@ class Stored(Struct, kw_only=True):
         """Go on from a snapshot, settings included; raise ValueError if it is not one of such a struct."""
         wanted = type(self).__name__
         try:
-            name, state = msgspec.msgpack.decode(data, type=tuple[str, msgspec.Raw])
+            name, state = msgspec.json.decode(data, type=tuple[str, msgspec.Raw])
             if name != wanted:
                 raise ValueError(f"a snapshot of {name} cannot restore {wanted}")
-            stored = msgspec.msgpack.decode(state, type=type(self), dec_hook=_decoded)
+            stored = msgspec.json.decode(state, type=type(self), dec_hook=_decoded)
         except msgspec.DecodeError as error:
             raise ValueError(f"no snapshot of {wanted}, start anew: {error}") from error
         for field in self.__struct_fields__:
@@ -95,9 +95,9 @@ def _encoded(value: Any) -> Any:
 
 def _decoded(wanted: type, value: Any) -> Any:
     if wanted is Rolling:
-        return Rolling.of(value)
+        return Rolling.of(msgspec.convert(value, tuple[int, bytes]))
     raise NotImplementedError(f"{wanted.__name__} cannot be restored")
 
 
 _LARGEST = 1e100
-_ENCODER = msgspec.msgpack.Encoder(enc_hook=_encoded)
+_ENCODER = msgspec.json.Encoder(enc_hook=_encoded)  # JSON, since amounts of money can be larger than 64 bits

@@ -22,7 +22,7 @@ from spendstream.anomalies.calibration import Cooldown, Tail, ratio
 from spendstream.anomalies.detector import Score, Stored, finite
 from spendstream.anomalies.rolling import Rolling
 
-__all__ = ["METHODS", "Outlier", "Training", "fit"]
+__all__ = ["METHODS", "Outlier", "Training", "fit", "opinion"]
 
 METHODS: MappingProxyType[str, tuple[str, str, dict[str, Any]]] = MappingProxyType({
     "copod": ("copod", "COPOD", {}),
@@ -34,6 +34,7 @@ METHODS: MappingProxyType[str, tuple[str, str, dict[str, Any]]] = MappingProxyTy
 """What pyod calls each method (module, class), and how it is set up. Deterministic."""
 
 _RECENT = 8
+_ENOUGH = 50
 _BAND = 5.0  # spreads around the median that are no reason to worry
 
 
@@ -54,6 +55,22 @@ def fit(training: Training) -> bytes:
     envelope = io.BytesIO()
     persistence.save(model, envelope)
     return envelope.getvalue()
+
+
+def opinion(values: Sequence[float], method: str = "ecod") -> float | None:
+    """Return how severe the last of `values` is after the others; None with fewer than 50 of them.
+
+    The model is fitted for this one question. Takes up to seconds: keep it off the stream.
+    """
+    *known, asked = values
+    if len(known) < _ENOUGH:
+        return None
+    detector = Outlier(method)
+    for at, value in enumerate(known):
+        detector.update(value, at)
+    detector.adopt(fit(detector.training()))
+    score = detector.update(asked, len(known))
+    return None if score is None else score.severity
 
 
 class _State(Stored, kw_only=True):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from spendstream.anomalies.anomaly import Anomaly
+from spendstream.anomalies.detector import WARN
 from spendstream.anomalies.keys import Key
 from spendstream.anomalies.watch import Notice
 from spendstream.clock import from_micros
@@ -37,7 +38,7 @@ def title_of(notice: Notice) -> str:
 def summary_of(notice: Notice) -> str:
     """Return since when, what it cost so far, and what explains it."""
     anomaly = notice.anomaly
-    found = [_when(notice), _impact(anomaly), _contributors(anomaly), _cause(anomaly)]
+    found = [_when(notice), _impact(anomaly), _contributors(anomaly), _cause(anomaly), _opinion(anomaly)]
     return " ".join(sentence for sentence in found if sentence)
 
 
@@ -141,6 +142,13 @@ def _cause(anomaly: Anomaly) -> str:
     largest = max(_CAUSES, key=lambda cause: getattr(drivers, cause))
     share = 100 * getattr(drivers, largest) // drivers.total
     return f"The main reason is {_CAUSES[largest]}." if share >= _WORTH_NAMING else ""
+
+
+def _opinion(anomaly: Anomaly) -> str:
+    if anomaly.second_opinion is None:
+        return ""
+    agrees = anomaly.second_opinion >= WARN
+    return "A second detector agrees." if agrees else "A second detector finds it within the usual."
 
 
 def _range(anomaly: Anomaly, written: Callable[[float], str]) -> str:

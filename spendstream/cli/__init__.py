@@ -19,11 +19,13 @@ _COMMANDS = {
     "record": "Write a topic to a recording.",
     "query": "Run read-only SQL on the configured ClickHouse.",
     "deadletter": "Look at what could not be processed, and send it back.",
+    "reprice": "Give events that had no price their costs, once there is one.",
     "load": "Send made-up traffic to a gateway.",
     "gateway": "Run the gateway.",
     "worker": "Run a stream processor.",
     "sink": "Run the sinks.",
     "doctor": "Check that everything is there, up to date and in agreement.",
+    "topics": "Create Kafka's topics, or look at them.",
     "migrate": "Bring ClickHouse's tables and Kafka's topics up to date.",
 }
 _EXIT_USAGE = 2

@@ -14,7 +14,10 @@ __all__ = ["command"]
 
 @click.command("sink")
 def command() -> None:
-    """Run the sinks: dead letters into ClickHouse."""
+    """Run the sinks: dead letters and alerts into ClickHouse, and alerts to Slack.
+
+    On sink_metrics_port they answer /metrics, /health and /ready, on loopback.
+    """
     config = load_config()
     log_to_stderr(config)
     asyncio.run(run(config, kafka_servers(config), clickhouse_url(config)))

@@ -25,6 +25,8 @@ def command() -> None:
 
     Start as many as there are partitions to share; each takes over what a dead one leaves. One of them
     watches the budgets: those in the budget_file, and those set through the gateway's admin API.
+
+    On worker_metrics_port it answers /metrics, /health and /ready, on loopback.
     """
     config = load_config()
     log_to_stderr(config)

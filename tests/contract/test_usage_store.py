@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from hypothesis import given, settings
@@ -21,9 +22,11 @@ from spendstream.clock import now_micros
 from spendstream.config import Config, Secret
 from spendstream.errors import StoreUnavailable
 from spendstream.events import PodUsage, TokenUsage
-from spendstream.ids import derived_id
-from spendstream.ledger import ELSEWHERE, WindowState
-from spendstream.store import Source, UsageStore
+from spendstream.ids import derived_id, repricing_id
+from spendstream.ledger import ELSEWHERE, Ledger, WindowState
+from spendstream.queries import RECONCILE, miscounted
+from spendstream.store import LateEvent, Source, UsageStore
+from spendstream.tally import tally
 from spendstream.testing import MemoryStore
 from spendstream.windows import DAY, HOUR, MINUTE, Dimensions, Entry, Measures, Usage, WindowKey
 
@@ -43,7 +46,7 @@ def migrated(clickhouse_url: str) -> Secret:
 
 async def emptied(url: Secret) -> AsyncClient:
     connection = await connect(url)
-    for table in ("token_usage_raw", "pod_usage_raw", "cost_window_state"):
+    for table in ("token_usage_raw", "pod_usage_raw", "cost_window_state", "late_usage_raw"):
         await connection.command(f"TRUNCATE TABLE {table}")
     return connection
 
@@ -92,6 +95,10 @@ def dimensions(**names: str) -> Dimensions:
 
 def state(start: int, version: int, measures: Measures, *, size: int = MINUTE, **names: str) -> WindowState:
     return WindowState(WindowKey(size, start, dimensions(**names)), version, measures)
+
+
+def late(*events: Usage) -> list[LateEvent]:
+    return [LateEvent(entry, START + HOUR * SECOND) for entry in entries(*events).entries]
 
 
 class TestEvents:
@@ -158,6 +165,82 @@ class TestEvents:
         assert await store.first_positions(pods, [pod]) == {pod.id.int: 11}
 
 
+class TestNewestTime:
+    async def test_it_is_that_of_the_source_s_rows_below_the_position(self, store: UsageStore) -> None:
+        events = [call(0, seconds=50), call(1, seconds=90), call(2, seconds=70)]
+        await store.land_events(source(), entries(*events, first=10))
+        await store.land_events(source("two"), entries(call(3, seconds=99)))
+        found = [await store.newest_time(source(), before) for before in (10, 11, 12, 13, 2**60)]
+        assert found == [None, *(START + seconds * SECOND for seconds in (50, 90, 90, 90))]
+
+    async def test_it_is_found_though_a_later_position_was_counted_on_a_newer_day(
+        self, store: UsageStore
+    ) -> None:
+        await store.land_events(source(), entries(call(0), call(1, seconds=3 * DAY)))
+        newer = state(START // SECOND + 3 * DAY, 1, Measures(events=1), size=DAY)
+        await store.land_windows(source(), [newer], ARRIVED)
+        assert await store.newest_time(source(), 1) == START
+        assert await store.newest_time(source(), 2) == START + 3 * DAY * SECOND
+
+
+def repricing(event: TokenUsage, cost: int | None = 7, **fields: Any) -> TokenUsage:
+    """Return the event that prices `event`."""
+    changed = {
+        "id": repricing_id(event.event_time, event.id),
+        "reprices": event.id,
+        "cost": cost,
+        "list_cost": cost,
+        **fields,
+    }
+    return msgspec.structs.replace(event, **changed)
+
+
+class TestRepricings:
+    async def test_original_and_repricing_are_known_each_by_its_own_id(self, store: UsageStore) -> None:
+        event = call(1, cost=None)
+        price = repricing(event)
+        await store.land_events(source(), entries(event, first=4))
+        assert await store.land_events(source(), entries(price, first=9)) == ()
+        positions = {event.id.int: 4, price.id.int: 9}
+        assert await store.first_positions(source(), [price, event]) == positions
+        left = await store.recover(source(), HORIZON)
+        assert {key: position for key, _, position in left.first_positions} == positions
+        assert {time for _, time, _ in left.first_positions} == {event.event_time}
+        elsewhere = await store.first_positions(source("two"), [event, price])
+        assert elsewhere == dict.fromkeys(positions, ELSEWHERE)
+
+    async def test_a_repricing_may_land_in_the_same_batch_and_twice(self, store: UsageStore) -> None:
+        event, other = call(1, cost=None), call(2)
+        batch = entries(event, repricing(event), other)
+        for _ in range(2):
+            assert await store.land_events(source(), batch) == ()
+        events = [event, repricing(event), other]
+        found = await store.first_positions(source(), events)
+        assert found == {each.id.int: place for place, each in enumerate(events)}
+
+    async def test_what_belongs_to_no_unpriced_row_is_refused_and_the_rest_lands(
+        self, store: UsageStore
+    ) -> None:
+        names = {"team": "it's \\ \t odd"}
+        good, priced, unknown = call(1, cost=None, **names), call(2), call(3, cost=None)
+        await store.land_events(source(), entries(good, priced))
+        refused = await store.land_events(source(), entries(
+            repricing(unknown),
+            repricing(priced),
+            repricing(good, id=uuid.uuid4()),
+            repricing(good, None),
+            repricing(good, team="another"),
+            repricing(good, project="another"),
+            repricing(good, event_time=good.event_time + 1),
+            repricing(good),
+            call(4),
+            first=10,
+        ))  # fmt: skip
+        assert sorted(refusal.position for refusal in refused) == list(range(10, 17))
+        assert all(str(unknown.id) in refusal.reason for refusal in refused if refusal.position == 10)
+        assert await store.first_positions(source(), [repricing(good)]) == {repricing(good).id.int: 17}
+
+
 class TestWindows:
     async def test_the_highest_version_wins_whatever_the_order_of_arrival(self, store: UsageStore) -> None:
         versions = [state(120, version, Measures(events=version, cost=version)) for version in (5, 9, 7)]
@@ -221,6 +304,72 @@ class TestOnClickHouse:
         answer = await client.query("SELECT cost FROM token_usage ORDER BY cost NULLS FIRST")
         assert [row[0] for row in answer.result_rows] == [None, Decimal(0)]
 
+    @pytest.mark.parametrize("merged", [False, True], ids=["unmerged", "merged"])
+    @pytest.mark.parametrize("again", [False, True], ids=["once", "again"])
+    async def test_a_repriced_event_stays_one_row_whatever_is_delivered_again_or_merged(
+        self, tables: ClickHouseStore, client: AsyncClient, *, merged: bool, again: bool
+    ) -> None:
+        event = call(1, cost=None, input_tokens=12)
+        await tables.land_events(source(), entries(event))  # nothing wins over the position 0 but a price
+        await tables.land_events(source(), entries(repricing(event), first=9))
+        if again:  # as a worker that lost its partition might
+            await tables.land_events(source("two"), entries(event))
+            await tables.land_events(source("two"), entries(repricing(event, 8)))
+        if merged:
+            await client.command("OPTIMIZE TABLE token_usage_raw FINAL")
+            assert (await client.query("SELECT count() FROM token_usage_raw")).result_rows[0] == (1,)
+        rows = (
+            await client.query("SELECT event_id, repriced_by, cost, input_tokens FROM token_usage")
+        ).result_rows
+        cost = 8 if again else 7  # of two repricings, the one at the first position
+        assert list(rows) == [(event.id, repricing(event).id, Decimal(cost).scaleb(-12), 12)]
+        assert await tables.first_positions(source(), [event]) == {event.id.int: 0}
+
+    async def test_a_merge_between_a_crash_and_the_count_loses_nothing(
+        self, tables: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        event = call(1, cost=None)
+        block = entries(event, repricing(event), first=4)
+        await tables.land_events(source(), block)  # and here the worker was killed
+        await client.command("OPTIMIZE TABLE token_usage_raw FINAL")
+        left = await tables.recover(source(), HORIZON)
+        ledger = Ledger(horizon=HORIZON)
+        ledger.restore(left.first_positions, left.floor, left.newest_stored)
+        admission = ledger.admit(block.entries, {})
+        assert (len(admission.counted), len(admission.fresh)) == (2, 0)
+        counted = ledger.count(admission.counted, tally(admission.counted), ())
+        await tables.land_windows(source(), counted, ARRIVED)
+        answer = (await client.query(RECONCILE)).result_rows
+        assert len(answer) == 4
+        assert not miscounted(answer)
+
+    async def test_an_original_s_position_outlives_its_row(
+        self, tables: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        event = call(1, cost=None)
+        await tables.land_events(source(), entries(event, first=4))
+        await tables.land_events(source("two"), entries(repricing(event), first=1))
+        await client.command("OPTIMIZE TABLE token_usage_raw FINAL")
+        asked = [event, repricing(event)]
+        positions = await tables.first_positions(source(), asked)
+        assert list(positions.values()).count(ELSEWHERE) == 1
+        assert positions[event.id.int] == 4
+        assert await tables.first_positions(source("two"), asked) == {
+            event.id.int: ELSEWHERE,
+            repricing(event).id.int: 1,
+        }
+
+    async def test_unpriced_events_of_one_source_may_be_fewer_than_none(
+        self, tables: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        start = state(0, 1, Measures(events=1, unpriced=1))
+        later = state(0, 1, Measures(unpriced=-1, cost=10**12))
+        await tables.land_windows(source("one"), [start], ARRIVED)
+        await tables.land_windows(source("two"), [later], ARRIVED)
+        assert list(await tables.windows(source("two"), [later.key])) == [later]
+        seen = await client.query("SELECT events, unpriced, cost FROM cost_window")
+        assert list(seen.result_rows) == [(1, 0, Decimal(1))]
+
     async def test_a_row_that_is_refused_is_found_and_the_rest_lands(
         self, tables: ClickHouseStore, client: AsyncClient
     ) -> None:
@@ -240,7 +389,9 @@ class TestOnClickHouse:
         for attempt in (
             away.recover(source(), HORIZON),
             away.first_positions(source(), [call(1)]),
+            away.newest_time(source(), 1),
             away.windows(source(), [key]),
+            away.land_late(source(), late(call(1))),
             away.land_events(source(), entries(call(1))),
             away.land_windows(source(), [state(0, 1, Measures(events=1))], ARRIVED),
         ):
@@ -258,6 +409,35 @@ class TestOnClickHouse:
         assert (await client.query("SELECT count() FROM token_usage")).result_rows[0] == (2,)
         seen = await client.query("SELECT events, cost FROM cost_window")
         assert list(seen.result_rows) == [(2, Decimal(2))]
+
+    async def test_a_late_event_is_listed_once_however_often_it_lands(
+        self, tables: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        events = late(call(1, cost=None), call(2, seconds=10, cost=7))
+        for landed in (events[:1], events, events[1:]):
+            await tables.land_late(source(), landed)
+        answer = await client.query(
+            "SELECT event_id, kind, team, model, namespace, reinterpretAsInt128(cost), late_seconds, src, "
+            "src_off, toUnixTimestamp64Micro(watermark), toUnixTimestamp64Milli(arrived_at) "
+            "FROM late_usage ORDER BY src_off"
+        )
+        common = ("usage.tokens/0@one",)
+        place = (START + HOUR * SECOND, ARRIVED)
+        assert list(answer.result_rows) == [
+            (call(1).id, "tokens", "a", "gpt-4", "", None, 3600.0, *common, 0, *place),
+            (call(2, seconds=10).id, "tokens", "a", "gpt-4", "", 7, 3590.0, *common, 1, *place),
+        ]
+
+    async def test_late_containers_are_listed_by_namespace(
+        self, tables: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        pod = PodUsage(
+            id=uuid.uuid4(), event_time=START, end_time=START + 1, source="test", cluster="c",
+            namespace="n", pod="p",
+        )  # fmt: skip
+        await tables.land_late(source(kind="pods"), late(pod))
+        answer = await client.query("SELECT kind, model, namespace, late_seconds FROM late_usage")
+        assert list(answer.result_rows) == [("pods", "", "n", 3600.0)]
 
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -310,7 +490,7 @@ _MONEY = {"cost", "list_cost", "avoided_by_cache", "avoided_by_routing", "avoide
 
 async def _read_back(client: AsyncClient, kind: type[Usage], view: str) -> dict[uuid.UUID, Usage]:
     """Return the events that a view shows, with all their fields."""
-    names = kind.__struct_fields__
+    names = [name for name in kind.__struct_fields__ if name != "reprices"]
     rows = (await client.query(f"SELECT {', '.join(map(_column, names))} FROM {view}")).result_rows
     events = [kind(**dict(zip(names, row, strict=True))) for row in rows]
     return {event.id: event for event in events}

@@ -216,6 +216,17 @@ def test_a_monitor_stored_in_an_episode_goes_on_as_if_nothing_had_happened(size,
     assert ("cost_spike", "opened") in kinds(found)
 
 
+def test_amounts_beyond_64_bits_are_stored_like_all_others():
+    world = World()
+    world.run(400)
+    world.traffic.calls["chat"] = 1e12
+    found = [each for each in world.run(2) if each.impact > 2**64]
+    assert found
+    again = Monitor("acme", HOUR)
+    again.restore(world.monitor.snapshot())
+    assert again.snapshot() == world.monitor.snapshot()
+
+
 def test_ids_depend_only_on_what_was_found():
     assert [each.id for each in World(1).run(300)] == [each.id for each in World(1).run(300)]
 

@@ -104,3 +104,22 @@ def test_whatever_lands_in_whatever_order_no_hole_is_ever_committed(data: st.Dat
     assert (consumer._new_offset(ONE) or committed) == last + 1
     assert not consumer._acked[ONE]
     assert not consumer._acked_index[ONE]
+
+
+@pytest.mark.parametrize("known", [12, 0, None])
+def test_the_end_of_a_partition_is_what_the_last_fetch_told(consumer: Consumer, known: int | None) -> None:
+    consumer._thread = SimpleNamespace(highwater=lambda _: known)
+    assert consumer.highwater(ONE) == (known or 0)
+
+
+@pytest.mark.parametrize(
+    "error", [AssertionError("Partition is not assigned"), AttributeError("state_value")]
+)
+def test_the_end_of_a_partition_that_is_just_being_taken_away_is_unknown(
+    consumer: Consumer, error: Exception
+) -> None:
+    def highwater(_: TP) -> int:
+        raise error
+
+    consumer._thread = SimpleNamespace(highwater=highwater)
+    assert consumer.highwater(ONE) == 0

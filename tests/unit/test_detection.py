@@ -122,6 +122,46 @@ async def live():
     return world, watcher
 
 
+class HourlyWorld(World):
+    """A world whose minutes nobody looks at."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    async def windows(self, size, start, end):
+        return [] if size == MINUTE else await super().windows(size, start, end)
+
+    def watcher(self):
+        return AnomalyWatcher(self, self.publish, self.ask)
+
+    async def ask(self, values):
+        self.asked.append(values)
+        return 9.0
+
+    def hours(self, hours, factor=1.0):
+        for _ in range(hours):
+            self.spend(self.now - self.now % HOUR, factor=factor)
+            self.now += HOUR
+
+
+async def test_a_second_detector_is_asked_about_a_spike_of_an_hour_that_calls_people():
+    world = HourlyWorld()
+    watcher = world.watcher()
+    world.hours(1)
+    await world.look(watcher, after=0)
+    world.hours(24 * 12)
+    assert await world.look(watcher) == []
+    assert world.asked == []
+    world.hours(1, factor=6.0)
+    world.hours(1)
+    [alert] = [alert for alert in await world.look(watcher) if alert.rule == "anomaly/cost_spike"]
+    assert "A second detector agrees." in alert.summary
+    [values] = world.asked
+    assert len(values) == 24 * 12 + 2
+    assert values[-1] == max(values) > 4 * sorted(values)[-2]
+
+
 async def test_a_spike_is_one_alert_and_one_more_when_it_is_over(live):
     world, watcher = live
     world.run(5, factor=6.0)

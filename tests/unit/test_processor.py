@@ -16,10 +16,11 @@ from spendstream.store import Source
 from spendstream.testing import MemoryOffice, MemoryStore
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.processor import RecordBlock, SourceProcessor
-from tests.fixtures.accounting import windows
+from tests.fixtures.accounting import distinct, windows
 
 START = 1_700_000_000_000_000
 SECOND = 1_000_000
+ALLOWED = 600 * SECOND
 
 
 class Crash(BaseException):
@@ -47,7 +48,9 @@ def record(offset, event):
 def processor(store, *, incarnation="one", horizon=60 * SECOND, office=None):
     source = Source("tokens", "usage.tokens", 0, incarnation)
     metrics = WorkerMetrics(CollectorRegistry())
-    return SourceProcessor(source, TOKENS, store, office or MemoryOffice(), metrics, horizon=horizon)
+    return SourceProcessor(
+        source, TOKENS, store, office or MemoryOffice(), metrics, horizon=horizon, allowed_lateness=ALLOWED
+    )
 
 
 async def run(store, records, *, bounds=lambda: 5, **options):
@@ -80,6 +83,17 @@ def stream(seed, length):
     return events
 
 
+def too_late(events):
+    """Return (source, id) of what came later than allowed, and the watermark that it met, one by one."""
+    found, newest = {}, -1
+    for event in distinct(events):
+        watermark = max(newest - 10 * SECOND, -1)
+        if watermark - event.event_time > ALLOWED:
+            found["usage.tokens/0@one", event.id.int] = watermark
+        newest = max(newest, event.event_time)
+    return found
+
+
 @given(seed=st.integers(0, 10**6), odds=st.sampled_from([0.0, 0.005, 0.02]))
 @settings(max_examples=60, deadline=None)
 def test_windows_equal_distinct_events_after_any_crashes(seed, odds):
@@ -104,6 +118,8 @@ def test_windows_equal_distinct_events_after_any_crashes(seed, odds):
     straight = MemoryStore()
     asyncio.run(run(straight, records, bounds=lambda: 50))
     assert store.states() == straight.states()
+    assert store.late() == straight.late()
+    assert {key: late.watermark for key, late in store.late().items()} == too_late(events)
     assert store.totals() == windows(events)
     assert {event.id for event in store.events()} == {event.id for event in events}
 
@@ -147,3 +163,35 @@ async def test_a_gap_between_blocks_is_never_jumped():
     await worker.process(RecordBlock(first=0, last=0, records=[record(0, usage(0, 0))]))
     with pytest.raises(RuntimeError, match="gap"):
         await worker.process(RecordBlock(first=2, last=2, records=[record(2, usage(2, 0))]))
+
+
+async def test_what_comes_later_than_allowed_is_counted_and_listed_with_the_watermark_that_it_met():
+    on_time, just, beyond = usage(0, 5000), usage(1, 5000 - 610), usage(2, 5000 - 611)
+    store = MemoryStore()
+    await run(store, [record(place, event) for place, event in enumerate([on_time, just, beyond])])
+    [late] = store.late().values()
+    assert late.entry.event == beyond
+    assert late.watermark == on_time.event_time - 10 * SECOND
+    assert late.lateness == 601 * SECOND
+    assert store.totals() == windows([on_time, just, beyond])
+
+
+async def test_a_duplicate_is_never_late_and_makes_nothing_late():
+    store = MemoryStore()
+    first = [usage(0, 9000)]
+    await run(store, [record(0, first[0])], incarnation="one")
+    await run(store, [record(0, first[0]), record(1, usage(1, 0))], incarnation="two")
+    assert store.late() == {}
+
+
+async def test_a_block_that_is_read_again_in_the_same_life_lists_nothing_new():
+    events = [usage(0, 5000), usage(1, 100), usage(2, 9000), usage(3, 4900)]
+    records = [record(offset, event) for offset, event in enumerate(events)]
+    store = MemoryStore()
+    worker = processor(store)
+    await worker.recover()
+    await worker.process(RecordBlock(first=0, last=3, records=records))
+    before = store.late()
+    await worker.process(RecordBlock(first=1, last=3, records=records[1:]))
+    assert store.late() == before
+    assert {late.entry.event.id for late in before.values()} == {events[1].id, events[3].id}

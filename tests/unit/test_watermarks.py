@@ -1,17 +1,22 @@
 """Watermarks trail the newest event, never go back, and are not held up by quiet sources."""
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spendstream.watermarks import Watermark, combined
 
-TIMES = st.lists(st.integers(0, 10**9), max_size=8)
+TIMES = st.lists(st.integers(0, 10**9), max_size=8).map(lambda times: np.array(times, np.int64))
 
 
 def test_a_watermark_trails_the_newest_event_by_the_disorder():
-    mark = Watermark(disorder=10).advanced([100, 90], arrived=100)
+    mark = Watermark(disorder=10).advanced(np.array([100, 90]), arrived=100)
     assert mark.time == 90
-    assert mark.late([89, 90, 200]) == 1
+    assert mark.met_by(np.array([89, 200, 91])).tolist() == [90, 90, 190]
+
+
+def test_the_first_event_of_a_source_meets_nothing():
+    assert Watermark(disorder=10).met_by(np.array([50, 5])).tolist() == [-1, 40]
 
 
 @given(blocks=st.lists(TIMES, max_size=8))
@@ -25,11 +30,13 @@ def test_a_watermark_never_goes_back(blocks):
 
 @given(blocks=st.lists(TIMES, max_size=8))
 def test_block_bounds_do_not_matter(blocks):
-    whole = Watermark(disorder=5).advanced([time for block in blocks for time in block], len(blocks))
-    mark = Watermark(disorder=5)
+    everything = np.concatenate([np.empty(0, np.int64), *blocks])
+    mark, met = Watermark(disorder=5), []
     for block in blocks:
+        met += mark.met_by(block).tolist()
         mark = mark.advanced(block, len(blocks))
-    assert mark.time == whole.time
+    assert mark.time == Watermark(disorder=5).advanced(everything, len(blocks)).time
+    assert met == Watermark(disorder=5).met_by(everything).tolist()
 
 
 def test_the_slowest_active_source_decides_and_an_idle_one_does_not():
