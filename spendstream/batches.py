@@ -24,8 +24,6 @@ _MICROS = pa.timestamp("us", tz="UTC")
 _TEXT = pa.string()
 _LABELS = pa.map_(pa.string(), pa.string())
 
-pa.array([])  # the first array makes pyarrow import pandas if it is there: now, not while an event waits
-
 _Convert = Callable[[list[Any]], pa.Array]
 
 

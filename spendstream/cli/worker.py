@@ -10,6 +10,7 @@ from sinks.clickhouse.anomalies import ClickHouseAnomalyStore
 from sinks.clickhouse.budgets import ClickHouseBudgetStore
 from sinks.clickhouse.store import ClickHouseStore
 from spendstream.adapters.budget_feed import BudgetFeed
+from spendstream.arrow import without_pandas
 from spendstream.budgets import BudgetFile, load
 from spendstream.cli.context import clickhouse_url, kafka_servers, load_config, log_to_stderr
 from stream_processors.detection import AnomalyWatcher
@@ -24,12 +25,14 @@ def command() -> None:
     """Run a stream processor: usage events in, exact windows out.
 
     Start as many as there are partitions to share; each takes over what a dead one leaves. One of them
-    watches the budgets: those in the budget_file, and those set through the gateway's admin API.
+    watches the budgets: those in the budget_file, and those set through the gateway's admin API; and it looks
+    for anomalies.
 
     On worker_metrics_port it answers /metrics, /health and /ready, on loopback.
     """
     config = load_config()
     log_to_stderr(config)
+    without_pandas()
     url = clickhouse_url(config)
     servers = kafka_servers(config)
     budgets = load(config.budget_file) if config.budget_file else BudgetFile()
