@@ -123,6 +123,7 @@ def until_remembered(pipeline: Pipeline, messages: int) -> None:
     until(lambda: pipeline.value(count) == messages, f"{messages} messages sent")
 
 
+@pytest.mark.slow
 def test_every_threshold_is_said_once_though_worker_and_sink_are_killed(
     pipeline: Pipeline, slack: Slack
 ) -> None:

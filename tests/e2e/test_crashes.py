@@ -73,6 +73,7 @@ def check_dead_letters(pipeline: Pipeline, name: str, sent: Counter[str]) -> Non
     assert dead_letters(pipeline, name) == sent
 
 
+@pytest.mark.slow
 def test_a_killed_worker_counts_everything_once(pipeline: Pipeline, tmp_path: Path) -> None:
     recording, org = tmp_path / "calls.jsonl", "worker"
     accounts.write_tokens(recording, org, EVENTS)
@@ -85,6 +86,7 @@ def test_a_killed_worker_counts_everything_once(pipeline: Pipeline, tmp_path: Pa
     accounts.check(pipeline, org, recording)
 
 
+@pytest.mark.slow
 def test_a_killed_clickhouse_and_a_killed_sink_lose_and_double_nothing(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
@@ -184,6 +186,7 @@ class Callers:
         return response.status, usage["prompt_tokens"], usage["completion_tokens"]
 
 
+@pytest.mark.slow
 def test_every_call_that_a_killed_gateway_replied_to_lands_once(pipeline: Pipeline) -> None:
     org, rnd = "gateway", random.Random(7)
     pipeline.start("gateway")

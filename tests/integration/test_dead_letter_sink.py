@@ -112,6 +112,7 @@ def test_letters_wait_for_a_clickhouse_that_is_away(pipeline: Pipeline) -> None:
     until(lambda: len(rows(pipeline, "patience")) == 20, "all letters")
 
 
+@pytest.mark.slow
 def test_sigterm_ends_it_with_exit_code_0_and_what_it_landed_is_not_read_again(pipeline: Pipeline) -> None:
     bury(pipeline, [letter(1, "before the end")])
     until(lambda: rows(pipeline, "before the end"), "the letter")

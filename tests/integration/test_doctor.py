@@ -75,6 +75,7 @@ def test_calls_without_a_price_are_a_warning_that_names_their_models(pipeline: P
     assert "mystery-9" in said
 
 
+@pytest.mark.slow
 def test_a_wrong_budget_file_a_dead_part_and_an_edited_price_file_are_all_found_at_once(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:

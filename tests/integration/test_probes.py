@@ -55,6 +55,7 @@ def test_a_part_is_ready_until_clickhouse_is_away_and_healthy_all_the_time(
     until(lambda: ready(pipeline, part), f"{part} ready again")
 
 
+@pytest.mark.slow
 def test_workers_that_share_the_partitions_are_all_ready(pipeline: Pipeline) -> None:
     pipeline.start("worker-2")
     try:

@@ -68,6 +68,7 @@ def books(pipeline: Pipeline) -> list[tuple[object, ...]]:
     return sorted((*said, Decimal(cost or 0), tokens) for *said, cost, tokens in [*rows, *windows])
 
 
+@pytest.mark.slow
 def test_without_a_price_nothing_is_sent(pipeline: Pipeline) -> None:
     said = pipeline.run("reprice")
     assert "0 events sent with their costs, $0.00; 200 stay unpriced" in said

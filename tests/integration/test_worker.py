@@ -39,6 +39,7 @@ def test_sigterm_commits_what_has_landed_and_exits_0(pipeline: Pipeline, tmp_pat
     assert pipeline.drained()
 
 
+@pytest.mark.slow
 def test_sigterm_in_the_middle_commits_nothing_that_has_not_landed(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ def test_mooncake_adds_up() -> None:
     assert events[-1].event_time - events[0].event_time == rows[-1]["timestamp"] * 1000
 
 
+@pytest.mark.slow
 def test_bitbrains_adds_up() -> None:
     path = real("bitbrains/rnd-2013-08-sample.csv.gz")
     samples = defaultdict(list)
