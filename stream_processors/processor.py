@@ -124,8 +124,8 @@ class SourceProcessor:
         self._watermark = Watermark(disorder=_DISORDER, newest=NOTHING_SEEN if newest is None else newest)
 
     async def _watch_time(self, admission: Admission, arrived: int) -> None:
-        """Land what came later than allowed, and move the watermark on."""
-        counted = admission.counted
+        """Land what came later than allowed, and move the watermark on; repricings are late by nature."""
+        counted, _ = admission.counted.parted()
         times = _times(counted)
         met = self._watermark.met_by(times)
         beyond = met - times > self._allowed_lateness

@@ -521,7 +521,7 @@ def test_every_field_of_any_event_is_read_back_as_it_was(
             await store.close()
 
     @given(st.lists(events, min_size=1, max_size=20, unique_by=lambda event: event.id))
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     def every_field(landed: list[Usage]) -> None:
         assert asyncio.run(round_trip(landed)) == {event.id: event for event in landed}
 

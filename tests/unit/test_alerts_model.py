@@ -258,4 +258,4 @@ def told(alerts):
 
 
 TestEvaluators = Evaluators.TestCase
-TestEvaluators.settings = settings(max_examples=25, stateful_step_count=30, deadline=None, derandomize=True)
+TestEvaluators.settings = settings(max_examples=25, stateful_step_count=30, derandomize=True)

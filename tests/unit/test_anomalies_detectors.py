@@ -75,7 +75,7 @@ def test_a_detector_stored_in_the_middle_goes_on_as_if_nothing_had_happened(make
 
 
 @pytest.mark.parametrize("make", QUICK.values(), ids=QUICK)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(values=st.lists(amounts, max_size=80), cut=st.integers(0, 80))
 def test_any_series_can_be_cut_anywhere(make, values, cut):
     first, second = make(), make()

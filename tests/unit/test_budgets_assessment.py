@@ -33,7 +33,7 @@ budgets = st.sampled_from([MONTHLY, ROLLING])
 
 class TestMoney:
     @given(budgets, sparse, moments, st.integers(0, 10**15))
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def test_spent_and_left_are_exact_and_make_up_the_limit(self, budget, points, at, carried):
         seen = assess(budget, SpendSeries(points), at, carried)
         assert seen.spent == sum(cost for moment, cost in points if seen.period.start <= moment <= at)
@@ -41,7 +41,7 @@ class TestMoney:
         assert seen.share <= Fraction(seen.spent * 10_000, seen.limit) < seen.share + 1
 
     @given(budgets, sparse, moments)
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def test_sees_nothing_of_what_comes_after_it(self, budget, points, at):
         known = [point for point in points if point[0] <= at]
         since = START - 40 * DAY
@@ -124,7 +124,7 @@ class TestProjection:
         assert seen.projection.breach == 1
 
     @given(sparse, moments)
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def test_no_period_ends_below_what_is_spent(self, points, at):
         seen = assess(MONTHLY, SpendSeries(points, since=self.SINCE), at)
         ends = seen.projection

@@ -54,7 +54,6 @@ def fired(spend: SpendSeries, since: int, until: int, step: int = 30 * MINUTE) -
 
 class TestRate:
     @given(st.integers(1, 10**18), st.integers(1, 500))
-    @settings(deadline=None)
     def test_of_even_spend_is_exactly_one_over_any_window(self, per_minute, window):
         spend = SpendSeries([(START + minute * MINUTE, per_minute) for minute in range(500)])
         even = Pace(spend=spend, limit=per_minute * 43_200, length=MONTH)
@@ -69,7 +68,7 @@ class TestRate:
         assert burn(cost, times * 10**18) * times == burn(cost, 10**18)
 
     @given(st.integers(0, 30))
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     def test_is_never_higher_against_the_usual_pace_than_against_the_even_one(self, seed):
         busy = pace(series(healthy(seed)))
         for window in (5 * MINUTE, HOUR, 72 * HOUR):
@@ -148,7 +147,7 @@ class TestCalm:
         assert (first.firing, first.calm) == (False, False)
 
     @given(st.integers(0, 100))
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     def test_and_firing_exclude_each_other(self, seed):
         rng = np.random.default_rng(seed)
         spend = series(rng.lognormal(0, 2, 10 * 288))

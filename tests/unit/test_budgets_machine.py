@@ -174,7 +174,7 @@ def firings(alerts: Sequence[Alert]) -> dict[UUID, tuple[int, int]]:
 
 class TestHowOftenOneLooks:
     @given(histories, st.sets(hours, max_size=8))
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def test_changes_nothing_about_what_fires_and_when_it_began(self, history, looks):
         spend, until = spent(*history), START + 93 * DAY
         at_the_end = evaluated(MONTHLY, spend, [], until)
@@ -183,14 +183,14 @@ class TestHowOftenOneLooks:
         assert firings(at_the_end) == firings(at_each_event) == firings(at_random)
 
     @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 40)), max_size=8))
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     def test_changes_nothing_with_short_periods_either(self, history):
         spend, until = spent(*history), START + 5 * DAY
         hourly = evaluated(DAILY, spend, [START + hour * HOUR for hour in range(0, 100, 7)], until)
         assert firings(evaluated(DAILY, spend, [], until)) == firings(hourly)
 
     @given(histories)
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     def test_every_alert_fires_once_and_is_over_once(self, history):
         alerts = evaluated(
             MONTHLY, spent(*history), [START + hour * HOUR for hour, _ in history], START + 124 * DAY
@@ -203,7 +203,7 @@ class TestHowOftenOneLooks:
         assert all(alert.started_at <= (alert.resolved_at or alert.started_at) for alert in alerts)
 
     @given(histories, st.integers(0, 11))
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     def test_a_restart_repeats_nothing(self, history, crash):
         """The book comes back from the alerts that were published; the last of them may come twice."""
         spend = spent(*history)

@@ -9,7 +9,7 @@ from typing import get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spendstream.budgets import (
@@ -64,7 +64,6 @@ moments = st.integers(at("1971-01-01"), at("2099-12-31"))
 
 class TestCalendar:
     @given(calendars(), moments)
-    @settings(deadline=None)  # the first look at a zone reads its file
     @example(
         Calendar(unit="day", time_zone="America/St_Johns"), at("2006-10-29T02:45")
     )  # midnight comes twice
@@ -81,7 +80,6 @@ class TestCalendar:
         assert {period_at(budget(calendar), inside) for inside in (period.start, period.end - 1)} == {period}
 
     @given(calendars(), moments)
-    @settings(deadline=None)  # the first look at a zone reads its file
     def test_periods_are_as_long_as_their_unit_but_for_changes_of_clocks(self, calendar, moment):
         shortest, longest = HOURS[calendar.unit]
         hours = period_at(budget(calendar), moment).length / HOUR
@@ -89,7 +87,6 @@ class TestCalendar:
         assert hours >= min(shortest, longest - DATE_LINE)
 
     @given(st.sampled_from(zones()), moments)
-    @settings(deadline=None)  # the first look at a zone reads its file
     def test_finer_periods_lie_in_one_coarser_period(self, zone, moment):
         nested = [
             period_at(budget(Calendar(unit=unit, time_zone=zone)), moment)
@@ -148,7 +145,6 @@ class TestRolling:
 
 class TestLookingBack:
     @given(calendars(), moments)
-    @settings(deadline=None)  # the first look at a zone reads its file
     def test_previous_periods_end_where_the_next_one_starts(self, calendar, moment):
         newest = period_at(budget(calendar), moment)
         chain = [newest, *islice(previous_periods(budget(calendar), moment), 4)]

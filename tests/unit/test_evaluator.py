@@ -5,7 +5,7 @@ import time
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spendstream.budgets import Budget, BudgetBook, Calendar, Rolling, SpendSeries
@@ -307,7 +307,6 @@ SCOPES = [
 ]
 
 
-@settings(deadline=None)
 @given(looks=st.lists(st.lists(LANDINGS, max_size=4), min_size=1, max_size=8))
 async def test_series_kept_up_with_changes_are_those_that_one_reads_afresh(looks):
     store = Store()
@@ -332,7 +331,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(steps=STEPS)
 async def test_evaluators_that_come_and_go_say_what_one_alone_would_have_said(steps):
     budgets = [

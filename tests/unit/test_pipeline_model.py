@@ -301,4 +301,4 @@ class Workers(RuleBasedStateMachine):
 
 
 TestWorkers = Workers.TestCase
-TestWorkers.settings = settings(max_examples=40, stateful_step_count=30, deadline=None, derandomize=True)
+TestWorkers.settings = settings(max_examples=40, stateful_step_count=30, derandomize=True)

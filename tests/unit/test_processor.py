@@ -95,7 +95,7 @@ def too_late(events):
 
 
 @given(seed=st.integers(0, 10**6), odds=st.sampled_from([0.0, 0.005, 0.02]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_windows_equal_distinct_events_after_any_crashes(seed, odds):
     rnd = random.Random(seed)
     events = stream(seed, 120)

@@ -68,7 +68,7 @@ def calls(count: int) -> list[TokenUsage]:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.topic.name)
-@settings(max_examples=30, deadline=None)  # the first one imports Parquet
+@settings(max_examples=30)
 @given(data=st.data())
 def test_events_come_back_equal(suffix: str, stream: UsageStream, data: st.DataObject) -> None:
     events = data.draw(st.lists(events_of(stream), max_size=8))

@@ -192,7 +192,7 @@ async def life(
 
 
 @given(seed=st.integers(0, 10**6), odds=st.sampled_from([0.0, 0.01, 0.03]), size=st.integers(1, 30))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_windows_equal_the_rows_at_their_final_prices_after_any_crashes(
     seed: int, odds: float, size: int
 ) -> None:
@@ -230,3 +230,10 @@ def test_a_price_that_comes_to_another_incarnation_of_the_topic_adds_up() -> Non
     asyncio.run(both())
     assert store.totals() == windows([msgspec.structs.replace(event, cost=350, list_cost=350)])
     assert {state.measures.unpriced for state in store.states().values()} == {1, -1}
+
+
+def test_a_price_that_comes_hours_after_its_call_is_not_late_usage() -> None:
+    store, forgotten = MemoryStore(), call(1)
+    told = [forgotten, call(2, seconds=7200), priced(forgotten), call(3)]
+    assert asyncio.run(life(store, told, 0, 1, "first")) == len(told)
+    assert [late.entry.event.id for late in store.late().values()] == [told[3].id]
