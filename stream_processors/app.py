@@ -61,7 +61,7 @@ def create_app(
         stream_wait_empty=False,
         broker_commit_interval=0.25,
         broker_session_timeout=6.0,
-        broker_heartbeat_interval=2.0,
+        broker_heartbeat_interval=0.5,  # how soon a member hears that the group shares out anew
         worker_redirect_stdouts=False,
         PartitionAssignor=WatchfulAssignor,
     )
