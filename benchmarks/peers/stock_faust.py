@@ -19,6 +19,7 @@ from benchmarks.peers.counting import Count
 from sinks.clickhouse.store import ClickHouseStore
 from spendstream.batches import Batch
 from spendstream.config import Secret
+from spendstream.events import TokenUsage
 from spendstream.store import Source
 from spendstream.topics import USAGE_TOKENS
 from spendstream.windows import Entry, Measures
@@ -64,9 +65,10 @@ class Usage(faust.Record, serializer="json", coerce=True, coercions={UUID: UUID}
     cache_similarity: float | None = None
     route: str = ""
     route_reason: str = ""
+    reprices: UUID | None = None
 
 
-_SUMS = Measures._fields[4:]  # after the counts
+_SUMS = [name for name in Measures._fields if name in TokenUsage.__struct_fields__]
 
 
 def add(sums: dict[str, int], usage: Usage) -> dict[str, int]:
@@ -75,8 +77,17 @@ def add(sums: dict[str, int], usage: Usage) -> dict[str, int]:
     added["events"] = sums.get("events", 0) + 1
     added["unpriced"] = sums.get("unpriced", 0) + (usage.cost is None)
     added["errors"] = sums.get("errors", 0) + (usage.status >= 400)  # noqa: PLR2004  # HTTP's first error
-    added["cache_hits"] = sums.get("cache_hits", 0) + (usage.cache_outcome != "none")
+    hit = usage.cache_outcome != "none"
+    added["cache_hits"] = sums.get("cache_hits", 0) + hit
+    added["cache_hit_tokens"] = sums.get("cache_hit_tokens", 0) + hit * (
+        usage.input_tokens + usage.output_tokens
+    )
     return added
+
+
+def row(usage: Usage) -> TokenUsage:
+    """Return what is landed of an event."""
+    return TokenUsage(**{name: getattr(usage, name) for name in TokenUsage.__struct_fields__})
 
 
 def create_app(servers: str, store: ClickHouseStore | None, events: int, count: Count) -> faust.App:
@@ -102,7 +113,7 @@ def create_app(servers: str, store: ClickHouseStore | None, events: int, count: 
             if store is None:
                 count.events += 1
                 continue
-            rows.append(Entry(event.message.offset, usage, int(event.message.timestamp * 1000)))
+            rows.append(Entry(event.message.offset, row(usage), int(event.message.timestamp * 1000)))
             if len(rows) == _BATCH or count.events + len(rows) == events:
                 await land(store, rows)
                 rows.clear()
