@@ -90,6 +90,7 @@ class SourceProcessor:
         self._ledger = Ledger(horizon=horizon)
         self._watermark = Watermark(disorder=_DISORDER)
         self._started = False
+        self._is_busy = False
 
     async def recover(self) -> None:
         """Load what an earlier life of this source has landed."""
@@ -101,8 +102,18 @@ class SourceProcessor:
         """Land a block: on return its offsets may be committed.
 
         Raises RuntimeError for a block that does not follow the one before, since versions of windows say
-        that all earlier offsets were counted: the process must end then, and read again from its commit.
+        that all earlier offsets were counted, and for one that comes while another is in hand, since a commit
+        could then pass one in flight. The process must end then, and read again from its commit.
         """
+        if self._is_busy:
+            raise RuntimeError(f"{self.source.name}: two blocks at once; concurrency must be 1")
+        self._is_busy = True
+        try:
+            await self._process(block)
+        finally:
+            self._is_busy = False
+
+    async def _process(self, block: RecordBlock) -> None:
         if self._started and block.first > self.next_offset:
             raise RuntimeError(f"{self.source.name}: a gap from {self.next_offset} to {block.first}")
         if block.first != self.next_offset:

@@ -17,6 +17,7 @@ from spendstream.testing import MemoryOffice, MemoryStore
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.processor import RecordBlock, SourceProcessor
 from tests.fixtures.accounting import distinct, windows
+from tests.fixtures.stepping import Hand, PausingStore
 
 START = 1_700_000_000_000_000
 SECOND = 1_000_000
@@ -163,6 +164,18 @@ async def test_a_gap_between_blocks_is_never_jumped():
     await worker.process(RecordBlock(first=0, last=0, records=[record(0, usage(0, 0))]))
     with pytest.raises(RuntimeError, match="gap"):
         await worker.process(RecordBlock(first=2, last=2, records=[record(2, usage(2, 0))]))
+
+
+async def test_two_blocks_at_once_are_refused_since_a_commit_could_pass_the_first():
+    worker = processor(PausingStore())
+    blocks = [RecordBlock(first=n, last=n, records=[record(n, usage(n, 0))]) for n in range(2)]
+    first, second = (Hand(worker.process(block)) for block in blocks)
+    assert not first.step()
+    with pytest.raises(RuntimeError, match="concurrency must be 1"):
+        second.step()
+    while not first.step():
+        pass
+    assert worker.next_offset == 1
 
 
 async def test_what_comes_later_than_allowed_is_counted_and_listed_with_the_watermark_that_it_met():
