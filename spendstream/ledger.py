@@ -129,7 +129,7 @@ class Ledger:
     `unknown_windows`, `count`, land the windows, acknowledge.
     """
 
-    def __init__(self, *, horizon: int, capacity: int = 200_000) -> None:
+    def __init__(self, *, horizon: int, capacity: int = 50_000) -> None:
         """Hold ids of `horizon` microseconds of event time, and about `capacity` windows."""
         self._ids = IdIndex(horizon)
         self._capacity = capacity
