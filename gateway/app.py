@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -10,15 +10,17 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.admin import Budgets, create_admin
 from gateway.callers import Callers
-from gateway.chat import ChatCompletions
+from gateway.calls import ModelCalls
+from gateway.dialects import DIALECTS
 from gateway.meter import Meter, Publisher
 from gateway.metrics import GatewayMetrics
-from gateway.provider import Provider
 from gateway.refusal import Refusal
 from gateway.settled import SettledSpend
+from gateway.upstream.serving import Serving
 from spendstream.config import Config
 from spendstream.pricing import PriceBook
 
@@ -27,7 +29,7 @@ __all__ = ["create_app", "event_source"]
 
 def create_app(  # noqa: PLR0913 - what a gateway is made of, each once
     config: Config,
-    provider: Provider,
+    serving: Serving,
     publisher: Publisher,
     prices: PriceBook,
     clock: Callable[[], int],
@@ -36,7 +38,7 @@ def create_app(  # noqa: PLR0913 - what a gateway is made of, each once
     instance: str = "local",
     budgets: Budgets | None = None,
     settled: SettledSpend | None = None,
-) -> FastAPI:
+) -> ASGIApp:
     """Return the application. `clock` gives microseconds since 1970 UTC; events come from `instance`.
 
     With an admin key configured, `budgets` are what its API sets. `settled` notes what calls cost.
@@ -49,14 +51,24 @@ def create_app(  # noqa: PLR0913 - what a gateway is made of, each once
         prices=prices,
         clock=clock,
         metrics=metrics,
-        provider=provider.name,
         source=event_source(instance),
         settled=settled,
     )
+    calls = {
+        path: ModelCalls(
+            dialect,
+            callers=callers,
+            serving=serving,
+            meter=meter,
+            metrics=metrics,
+            clock=clock,
+            drains=config.deserted_streams == "drain",
+        )
+        for path, dialect in DIALECTS.items()
+    }
     app = FastAPI(title="Spendstream gateway", openapi_url=None)
-    chat = ChatCompletions(callers=callers, provider=provider, meter=meter, metrics=metrics, clock=clock)
-    app.router.routes.append(Route("/v1/chat/completions", chat, methods=["POST"]))
-    _add_models(app, callers, provider, created=clock() // 10**6)
+    _add_calls_of_other_methods(app, calls)
+    _add_models(app, callers, serving, created=clock() // 10**6)
     _add_probes(app, meter, registry)
     applications = [app]
     if config.admin_key_sha256 and budgets is not None:
@@ -65,7 +77,17 @@ def create_app(  # noqa: PLR0913 - what a gateway is made of, each once
     for application in applications:
         application.add_exception_handler(Refusal, _answer_refusal)
         application.add_exception_handler(HTTPException, _answer_http_error)
-    return app
+    return _dispatching(calls, app)
+
+
+def _dispatching(calls: Mapping[str, ASGIApp], others: ASGIApp) -> ASGIApp:
+    """Return an application that takes model calls past all middleware, which takes longer than they do."""
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        found = calls.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        await (found or others)(scope, receive, send)
+
+    return dispatch
 
 
 def event_source(instance: str) -> str:
@@ -73,15 +95,25 @@ def event_source(instance: str) -> str:
     return f"gateway/{instance}"
 
 
-def _add_models(app: FastAPI, callers: Callers, provider: Provider, *, created: int) -> None:
+def _add_models(app: FastAPI, callers: Callers, serving: Serving, *, created: int) -> None:
     @app.get("/v1/models")
     def models(request: Request) -> dict[str, Any]:
         callers.identify(dict(request.headers.raw))
         found = [
-            {"id": model, "object": "model", "created": created, "owned_by": provider.name}
-            for model in provider.models
+            {"id": model, "object": "model", "created": created, "owned_by": owner}
+            for model, owner in serving.models.items()
         ]
         return {"object": "list", "data": found}
+
+
+def _add_calls_of_other_methods(app: FastAPI, paths: Iterable[str]) -> None:
+    """Let FastAPI know the paths of calls, so that it answers other methods than theirs."""
+    for path in paths:
+        app.router.routes.append(Route(path, _unreachable, methods=["POST"]))
+
+
+async def _unreachable(_: Request) -> Response:
+    raise RuntimeError("model calls are dispatched before")
 
 
 def _add_probes(app: FastAPI, meter: Meter, registry: CollectorRegistry) -> None:

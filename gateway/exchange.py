@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from gateway.callers import Caller
-from gateway.provider import ChatCall, FinishReason, Piece, ProviderError, Usage
+from gateway.dialects import Ask, Dialect, Outcome, StreamReader
 from gateway.refusal import Refusal
+from gateway.upstream.provider import Candidate, ProviderError
+from gateway.usage import Usage
 from spendstream.events import TokenUsage, UsageSource
 from spendstream.tokens import count_chat, count_text
 
@@ -18,53 +22,108 @@ CLIENT_GONE = 499
 _BAD_GATEWAY = 502
 _INTERNAL = 500
 _TOO_MANY = 429
+_OUR_KEY = (401, 403)
 
 
 @dataclass(slots=True, kw_only=True)
 class Exchange:
-    """A call and its answer so far. Times are seconds of `time.perf_counter`."""
+    """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
+    `id` names the call everywhere: its event, its reservation. Of an answer there is the `body`, if it comes
+    whole, or the `reader` of its stream.
+    """
+
+    id: UUID
     caller: Caller
-    call: ChatCall
+    dialect: Dialect
+    ask: Ask
+    forwarded: bytes
     arrived: float
+    candidates: Sequence[Candidate]
+    candidate: Candidate | None = None
+    attempts: int = 0
     called: float = 0.0
     first_text: float | None = None
     ended: float = 0.0
-    texts: list[str] = field(default_factory=list)
-    reported: Usage | None = None
-    finish_reason: FinishReason | None = None
+    body: bytes = b""
+    content_type: bytes = b"application/json"
+    reader: StreamReader | None = None
+    complete: bool = False
+    deserted: bool = False
     status: int = 200
     error_type: str = ""
     refusal: Refusal | None = None
     event: TokenUsage | None = None
+    _outcome: Outcome | None = field(default=None, repr=False)
 
     @property
-    def outcome(self) -> TokenUsage | Refusal:
+    def settled(self) -> TokenUsage | Refusal:
         """What became of the call: its event or, for the client, the error. Known once it is settled."""
-        outcome = self.refusal or self.event
-        if outcome is None:
+        settled = self.refusal or self.event
+        if settled is None:
             raise RuntimeError("the call is not settled yet")
-        return outcome
+        return settled
 
-    def add(self, piece: Piece, now: float) -> None:
-        """Take a piece of the answer."""
-        if piece.text:
-            if self.first_text is None:
-                self.first_text = now
-            self.texts.append(piece.text)
-        self.reported = piece.usage or self.reported
-        self.finish_reason = piece.finish_reason or self.finish_reason
+    @property
+    def provider(self) -> str:
+        """Who answers or, while nobody was asked, who would be."""
+        return (self.candidate or self.candidates[0]).provider.name
+
+    @property
+    def model(self) -> str:
+        """The model that answers."""
+        return (self.candidate or self.candidates[0]).model
+
+    @property
+    def retries(self) -> int:
+        """How many attempts came before the last."""
+        return max(self.attempts - 1, 0)
+
+    def tried(self, candidate: Candidate) -> None:
+        """Note an attempt."""
+        self.candidate = candidate
+        self.attempts += 1
+
+    def take_whole(self, status: int, headers: Mapping[bytes, bytes], body: bytes, now: float) -> None:
+        """Take an answer that is whole."""
+        self.first_text = now
+        self.status, self.body, self.complete = status, body, True
+        self.content_type = headers.get(b"content-type", self.content_type)
+
+    def take(self, data: bytes, now: float) -> bytes:
+        """Take a part of a stream; return what the client gets of it."""
+        assert self.reader is not None  # noqa: S101 - it is a stream
+        if self.first_text is None and self.reader.has_text(data):
+            self.first_text = now
+        return self.reader.feed(data)
+
+    def take_end(self) -> None:
+        """Note that all of a stream has come."""
+        self.complete = bool(self.outcome.finish_reason)
+        if not self.complete:
+            self.status, self.error_type = _BAD_GATEWAY, self.outcome.error_type or "provider_broke_off"
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the answer came to, once no more of it will come."""
+        if self._outcome is None:
+            self._outcome = self._read()
+        return self._outcome
 
     def failed(self, error: ProviderError) -> None:
         """Note that the provider refused the call or broke it off."""
         self.status, self.error_type = error.status, error.error_type
+        status, verbatim = error.status, error.body
+        if error.status in _OUR_KEY:  # the provider means our key, and the caller would think of its own
+            status, verbatim = _BAD_GATEWAY, None
         self.refusal = Refusal(
-            error.status if error.status in (_TOO_MANY, 500, 503, 504) else _BAD_GATEWAY,
+            status,
             f"{error} (provider status {error.status})",
             reason="provider",
             kind="rate_limit_error" if error.status == _TOO_MANY else "server_error",
             code=error.error_type,
             retry_after=error.retry_after,
+            verbatim=verbatim,
         )
 
     def crashed(self) -> None:
@@ -83,26 +142,36 @@ class Exchange:
         after = now - self.ended if self.ended else 0.0
         return self.called - self.arrived + after
 
-    @property
-    def text(self) -> str:
-        """The answer so far."""
-        return "".join(self.texts)
-
     def used(self) -> tuple[Usage, UsageSource]:
         """Return what the call used, and how that is known.
 
         A call that failed before its answer began used nothing. Where the provider did not come to say what
         an answer used, the tokens of what there is of it are counted here.
         """
-        if self.finish_reason is not None and self.reported is not None:
-            return self.reported, "provider"
-        if self.refusal is not None and not self.texts:
-            return Usage(), "provider"
-        known = self.reported or Usage(input_tokens=count_chat(self.call.model, self.call.messages))
-        counted = Usage(
+        if self.reader is None and not self.body:
+            if self.refusal is not None:
+                return Usage(), "provider"
+            return self._counted(""), "interrupted"
+        reported = self.outcome.usage
+        if self.complete and reported is not None:
+            return reported, "interrupted" if self.deserted else "provider"
+        counted = self._counted(self._text(), reported)
+        return counted, "estimated" if self.complete and not self.deserted else "interrupted"
+
+    def _counted(self, text: str, reported: Usage | None = None) -> Usage:
+        """Return what we count: of the output always, of the input if nobody has said it."""
+        known = reported or Usage(input_tokens=count_chat(self.model, self.ask.messages))
+        return Usage(
             input_tokens=known.input_tokens,
-            output_tokens=count_text(self.call.model, self.text),
+            output_tokens=max(known.output_tokens, count_text(self.model, text)),
             cache_read_tokens=known.cache_read_tokens,
             cache_write_tokens=known.cache_write_tokens,
+            cache_write_1h_tokens=known.cache_write_1h_tokens,
+            reasoning_tokens=known.reasoning_tokens,
         )
-        return counted, "estimated" if self.finish_reason is not None else "interrupted"
+
+    def _read(self) -> Outcome:
+        return self.reader.outcome() if self.reader is not None else self.dialect.outcome(self.body)
+
+    def _text(self) -> str:
+        return self.reader.text() if self.reader is not None else self.dialect.text(self.body)

@@ -6,17 +6,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 import structlog
-from msgspec.structs import asdict
 
 from gateway.exchange import Exchange
 from gateway.metrics import GatewayMetrics
-from gateway.provider import Usage
 from gateway.refusal import Refusal
 from gateway.settled import SettledSpend
+from gateway.usage import Usage
 from spendstream.codec import TOKENS
 from spendstream.errors import TransientError
 from spendstream.events import TokenUsage
-from spendstream.ids import new_id
 from spendstream.pricing import PriceBook
 from spendstream.topics import USAGE_TOKENS
 
@@ -50,7 +48,6 @@ class Meter:
         prices: PriceBook,
         clock: Callable[[], int],
         metrics: GatewayMetrics,
-        provider: str,
         source: str,
         settled: SettledSpend | None = None,
     ) -> None:
@@ -58,7 +55,6 @@ class Meter:
         self._prices = prices
         self._clock = clock
         self._metrics = metrics
-        self._provider = provider
         self._source = source
         self._settled = settled
         self._open = 0
@@ -101,33 +97,46 @@ class Meter:
         """Return the event. Its time is the call's end: then all of its cost has come about."""
         now = self._clock()
         usage, usage_source = exchange.used()
-        cost = self._cost(exchange.call.model, usage, now)
+        cost = self._cost(exchange, usage, now)
         first = exchange.first_text
+        caller = exchange.caller
         return TokenUsage(
-            id=new_id(now),
+            id=exchange.id,
             event_time=now,
             source=self._source,
-            **asdict(exchange.caller),
-            **asdict(usage),
-            provider=self._provider,
-            model=exchange.call.model,
-            request_model=exchange.call.model,
+            org=caller.org,
+            team=caller.team,
+            project=caller.project,
+            environment=caller.environment,
+            service=caller.service,
+            user=caller.user,
+            key_id=caller.key_id,
+            provider=exchange.provider,
+            model=exchange.model,
+            request_model=exchange.ask.model,
+            operation=exchange.dialect.operation,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
             list_cost=cost,
             cost=cost,
             duration=_micros(exchange.ended - exchange.arrived),
             time_to_first_token=None if first is None else _micros(first - exchange.arrived),
             status=exchange.status,
             error_type=exchange.error_type,
+            retries=exchange.retries,
             usage_source=usage_source,
         )
 
-    def _cost(self, model: str, usage: Usage, at: int) -> int | None:
+    def _cost(self, exchange: Exchange, usage: Usage, at: int) -> int | None:
         """Return the cost in picodollars: nothing for no tokens, None for tokens without a price."""
         if not usage.input_tokens and not usage.output_tokens:
             return 0
-        rates = self._prices.find(self._provider, model, at)
+        rates = self._prices.find(exchange.provider, exchange.model, at)
         if rates is None:
-            self._metrics.unpriced(model)
+            self._metrics.unpriced(exchange.model)
             return None
         return rates.cost(
             usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens

@@ -1,4 +1,4 @@
-"""Refusals: why a request is answered with an error, in the shape that OpenAI's clients understand."""
+"""Refusals: why a request is answered with an error, whatever dialect it is then told in."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ __all__ = ["Refusal"]
 class Refusal(SpendstreamError):
     """A request that gets an error for its answer.
 
-    `reason` is the metric's label; `param` names the field at fault; `retry_after` is in seconds.
+    `reason` is the metric's label; `kind` is OpenAI's type of error; `param` names the field at fault;
+    `retry_after` is in seconds. With `verbatim` the provider has said it already, as bytes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an error answer has, each once
         self,
         status: int,
         message: str,
@@ -28,25 +29,27 @@ class Refusal(SpendstreamError):
         param: str | None = None,
         code: str | None = None,
         retry_after: float | None = None,
+        verbatim: bytes | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
-        self._kind = kind
-        self._param = param
-        self._code = code
+        self.kind = kind
+        self.param = param
+        self.code = code
+        self.verbatim = verbatim
         self._retry_after = retry_after
 
     @property
     def body(self) -> dict[str, Any]:
-        """The error object."""
-        error = {"message": str(self), "type": self._kind, "param": self._param, "code": self._code}
+        """The error object in OpenAI's shape, which is the gateway's own, too."""
+        error = {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}
         return {"error": error}
 
     @property
     def encoded(self) -> bytes:
-        """The error object as JSON."""
-        return msgspec.json.encode(self.body)
+        """The error object as JSON, or what the provider has said."""
+        return self.verbatim or msgspec.json.encode(self.body)
 
     @property
     def headers(self) -> dict[str, str]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from time import perf_counter
 from typing import Protocol
 
 from starlette.types import Send
 
+from gateway.dialects import Dialect
 from gateway.exchange import Exchange
-from gateway.openai_wire import ReplyWriter, sse
-from gateway.provider import Piece
 from gateway.refusal import Refusal
 from spendstream.money import dollars
 
@@ -19,88 +18,94 @@ __all__ = ["PlainReply", "Reply", "StreamedReply", "send_refusal"]
 _JSON = (b"content-type", b"application/json")
 _STREAM = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
+Header = tuple[bytes, bytes]
+
 
 class Reply(Protocol):
     """Takes an answer to a client. Nothing is complete before `end`, which comes after the event."""
 
-    async def add(self, piece: Piece, exchange: Exchange) -> None:
-        """Pass a piece on, or hold it."""
+    async def add(self, data: bytes, exchange: Exchange) -> None:
+        """Pass a part of a stream on, or hold it."""
 
     async def end(self, exchange: Exchange) -> None:
         """Send what completes the reply: its end, or the error that takes its place."""
 
 
 class PlainReply:
-    """One JSON object, sent when the whole answer is there."""
+    """One body, sent when the whole answer is there."""
 
-    def __init__(self, writer: ReplyWriter, send: Send) -> None:
-        self._writer = writer
+    def __init__(self, send: Send) -> None:
         self._send = send
 
-    async def add(self, piece: Piece, exchange: Exchange) -> None:
-        """Hold the piece: the exchange has it."""
+    async def add(self, data: bytes, exchange: Exchange) -> None:
+        """Hold it: the exchange has it."""
 
     async def end(self, exchange: Exchange) -> None:
         """Send the whole reply, with its cost and the gateway's own time in the headers."""
-        if isinstance(exchange.outcome, Refusal):
-            await send_refusal(self._send, exchange.outcome)
+        if isinstance(exchange.settled, Refusal):
+            await send_refusal(self._send, exchange.dialect, exchange.settled)
             return
-        event = exchange.outcome
-        headers = {"x-spendstream-overhead-us": _overhead(exchange)}
-        if event.cost is not None:
-            headers["x-spendstream-cost"] = f"{dollars(event.cost):f}"
-        body = self._writer.whole(exchange.text, exchange.finish_reason or "stop", event)
-        await _send_whole(self._send, 200, body, headers)
+        cost = exchange.settled.cost
+        headers = [(b"content-type", exchange.content_type), _overhead(exchange)]
+        if cost is not None:
+            headers.append((b"x-spendstream-cost", f"{dollars(cost):f}".encode()))
+        await _send_whole(self._send, exchange.status, exchange.body, headers)
 
 
 class StreamedReply:
-    """Server-sent events. The response begins with the first piece, so an earlier failure has its status."""
+    """Server-sent events. The response begins with the first part, so an earlier failure has its status.
 
-    def __init__(self, writer: ReplyWriter, send: Send) -> None:
-        self._writer = writer
+    The last part that came is held until the event is journalled: no reply is complete before that.
+    """
+
+    def __init__(self, send: Send) -> None:
         self._send = send
         self._begun = False
+        self._held = b""
 
-    async def add(self, piece: Piece, exchange: Exchange) -> None:
-        """Send the piece at once."""
-        if piece.text:
-            await self._send_chunk(await self._opening(exchange) + self._writer.more(piece.text))
+    async def add(self, data: bytes, exchange: Exchange) -> None:
+        """Send what has come, all but what ends the stream."""
+        if not data:
+            return
+        end = data.find(exchange.dialect.end_mark)
+        if end >= 0:
+            data, self._held = data[:end], self._held + data[end:]
+        if data:
+            await self._open(exchange)
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, exchange: Exchange) -> None:
-        """Send the chunks that close the reply, or the error that cuts it short."""
-        outcome = exchange.outcome
-        if not isinstance(outcome, Refusal):
-            last = self._writer.last(exchange.finish_reason or "stop", outcome)
-            await self._send_chunk(await self._opening(exchange) + last, more=False)
+        """Send what closes the reply, or the error that cuts it short."""
+        settled = exchange.settled
+        if not isinstance(settled, Refusal):
+            await self._open(exchange)
+            await self._send({"type": "http.response.body", "body": self._held, "more_body": False})
         elif self._begun:
-            await self._send_chunk(sse(outcome.body), more=False)
+            last = exchange.dialect.error_event(settled)
+            await self._send({"type": "http.response.body", "body": last, "more_body": False})
         else:
-            await send_refusal(self._send, outcome)
+            await send_refusal(self._send, exchange.dialect, settled)
 
-    async def _opening(self, exchange: Exchange) -> bytes:
-        """Begin the response if it has not begun; return the chunk that opens the reply."""
-        if self._begun:
-            return b""
-        self._begun = True
-        overhead = (b"x-spendstream-overhead-us", _overhead(exchange).encode())
-        await self._send({"type": "http.response.start", "status": 200, "headers": [*_STREAM, overhead]})
-        return self._writer.first()
-
-    async def _send_chunk(self, body: bytes, *, more: bool = True) -> None:
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+    async def _open(self, exchange: Exchange) -> None:
+        """Begin the response if it has not begun."""
+        if not self._begun:
+            self._begun = True
+            headers = [*_STREAM, _overhead(exchange)]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
-async def send_refusal(send: Send, refusal: Refusal) -> None:
+async def send_refusal(send: Send, dialect: Dialect, refusal: Refusal) -> None:
     """Send an error as the whole response."""
-    await _send_whole(send, refusal.status, refusal.encoded, refusal.headers)
+    headers = [_JSON, *((name.encode(), value.encode()) for name, value in refusal.headers.items())]
+    await _send_whole(send, refusal.status, dialect.error(refusal), headers)
 
 
-async def _send_whole(send: Send, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-    raw = [_JSON, (b"content-length", b"%d" % len(body))]
-    raw += [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
+async def _send_whole(send: Send, status: int, body: bytes, headers: Iterable[Header]) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def _overhead(exchange: Exchange) -> str:
-    return str(round(exchange.overhead(perf_counter()) * 1e6))
+def _overhead(exchange: Exchange) -> Header:
+    microseconds = round(exchange.overhead(perf_counter()) * 1e6)
+    return b"x-spendstream-overhead-us", str(microseconds).encode()

@@ -7,26 +7,29 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
 
 from gateway.app import create_app, event_source
-from gateway.provider import Provider
-from gateway.providers.simulated import SimulatedProvider
 from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
+from gateway.simulated import Models, SimulatedModels, SimulatedProvider, serving
+from gateway.upstream.provider import Provider
+from gateway.upstream.serving import Serving
 from spendstream import clock
 from spendstream.adapters.budget_feed import BudgetFeed
 from spendstream.adapters.publisher import Publisher
 from spendstream.budgets import BudgetFile, load
-from spendstream.config import Config
+from spendstream.config import Config, ProviderSettings
 from spendstream.errors import AlreadyRunning, ConfigError, TransientError
 from spendstream.pricing import book_from
+from spendstream.pricing.simulation import SIMULATED
 
 __all__ = ["serve"]
 
@@ -39,19 +42,21 @@ _log = structlog.get_logger()
 
 
 async def serve(
-    config: Config, kafka_servers: str, provider: Provider | None = None, ledger: Ledger | None = None
+    config: Config, kafka_servers: str, models: Models | None = None, ledger: Ledger | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what runs, hand what is journalled to Kafka, and return.
 
     Says `gateway ready on <address>` on standard output once it accepts connections. Kafka may be away, at
-    the start too. With a `ledger`, what calls cost is compared with what has landed of it, by budget. Raises
-    AlreadyRunning if the port or the spool is taken, ConfigError for a bad setting.
+    the start too. `models` take the place of the simulated ones. With a `ledger`, what calls cost is compared
+    with what has landed of it, by budget. Raises AlreadyRunning if the port or the spool is taken,
+    ConfigError for a bad setting.
     """
     prices = book_from(config)
     budgets = BudgetFeed(kafka_servers, load(config.budget_file) if config.budget_file else BudgetFile())
     settled = SettledSpend(clock.now_micros)
     registry = CollectorRegistry()
-    with _listen(config) as listener:
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(_listen(config))
         journal = Publisher(
             config.data_dir / "spool" / "gateway",
             kafka_servers,
@@ -59,9 +64,10 @@ async def serve(
             registry=registry,
             events_per_record=config.events_per_record,
         )
+        providers = await stack.enter_async_context(_providers(config, models))
         app = create_app(
             config,
-            provider or SimulatedProvider(),
+            providers,
             journal,
             prices,
             clock.now_micros,
@@ -86,6 +92,26 @@ async def serve(
             await budgets.close()
             owed = await journal.stop(_FLUSH_S)
             _log.info("gateway stopped", events_left_in_spool=owed)
+
+
+@asynccontextmanager
+async def _providers(config: Config, models: Models | None) -> AsyncIterator[Serving]:
+    """Yield the providers of the configuration; the simulated ones among them run as long."""
+    given = config.provider or (ProviderSettings(name=SIMULATED, kind="simulated"),)
+    async with AsyncExitStack() as stack:
+        providers = []
+        for settings in given:
+            if settings.kind == "simulated":
+                simulated = models or SimulatedModels()
+                address = await stack.enter_async_context(serving(SimulatedProvider(simulated)))
+                names = settings.models or tuple(simulated.models)
+                settings = replace(settings, base_url=address, models=names)  # noqa: PLW2901 - the same, placed
+            providers.append(Provider(settings))
+        found = Serving(providers)
+        try:
+            yield found
+        finally:
+            await found.close()
 
 
 async def _compare(
@@ -124,9 +150,10 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-def _settings(app: FastAPI) -> uvicorn.Config:
+def _settings(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        interface="asgi3",
         http="httptools",
         ws="none",
         lifespan="off",

@@ -1,16 +1,16 @@
-"""Public fakes: a publisher that remembers, and a provider that follows a script."""
+"""Public fakes: a publisher that remembers, and models that follow a script."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
-from gateway.provider import ChatCall, Piece
+from gateway.simulated import Call, Piece
 from spendstream.codec import TOKENS
 from spendstream.errors import TransientError
 from spendstream.events import TokenUsage
 
-__all__ = ["RecordingPublisher", "ScriptedProvider", "Step"]
+__all__ = ["RecordingPublisher", "ScriptedModels", "Step"]
 
 Step = Piece | Exception | asyncio.Event
 """A piece to yield, an error to raise, or an event to wait for."""
@@ -36,18 +36,16 @@ class RecordingPublisher:
         self.records.append((topic, key, value, headers))
 
 
-class ScriptedProvider:
+class ScriptedModels:
     """Plays the same script for every call, and counts the calls and those that came to an end."""
-
-    name = "scripted"
 
     def __init__(self, script: Sequence[Step], *, models: Sequence[str] = ("gpt-4",)) -> None:
         self.models = models
         self.script = script
-        self.calls: list[ChatCall] = []
+        self.calls: list[Call] = []
         self.closed = 0
 
-    async def answer(self, call: ChatCall) -> AsyncGenerator[Piece, None]:
+    async def answer(self, call: Call) -> AsyncGenerator[Piece, None]:
         """Play the script."""
         self.calls.append(call)
         try:

@@ -19,7 +19,7 @@ from msgspec import Meta, Struct
 
 from spendstream.errors import ConfigError
 
-__all__ = ["ApiKey", "Config", "Secret", "load"]
+__all__ = ["ApiKey", "Config", "ProviderSettings", "Secret", "load"]
 
 ENV_PREFIX = "SPENDSTREAM_"
 FILE_VARIABLE = "SPENDSTREAM_CONFIG"
@@ -49,6 +49,20 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     service: str = ""
 
 
+class ProviderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who runs models, and which. A simulated one runs none, and needs neither address nor key."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    kind: Literal["openai", "anthropic", "simulated"]
+    base_url: str = ""
+    api_key: Secret = Secret()
+    models: tuple[str, ...] = ()
+    timeout_s: Annotated[float, Meta(gt=0)] = 120.0
+    """How long it may be silent."""
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    """How often a call that failed in passing is made again."""
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """Every setting, with its default. Empty `kafka` and `clickhouse` mean the embedded ones."""
 
@@ -64,6 +78,12 @@ class Config(Struct, frozen=True, kw_only=True):
     """0 takes any free port."""
     api_keys: tuple[ApiKey, ...] = ()
     """Who may call the gateway. With none, it serves loopback only and believes the caller's headers."""
+    provider: tuple[ProviderSettings, ...] = ()
+    """Who runs the models; of several that have the same one, the earlier is asked first. With none, a
+    simulated provider answers."""
+    deserted_streams: Literal["abort", "drain"] = "abort"
+    """What becomes of a streamed call whose client hangs up: it ends at once, and what came is counted; or
+    it is read to its end, so that the provider says what it used, and charges for all of it."""
     price_file: Path | None = None
     """A TOML file of your own prices, which beat the shipped ones."""
     budget_file: Path | None = None

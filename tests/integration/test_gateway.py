@@ -26,16 +26,18 @@ import uvicorn
 
 from gateway import serve as serving
 from gateway.app import create_app
-from gateway.provider import Piece, Provider, ProviderError
-from gateway.providers.simulated import PROFILES, Profile, SimulatedProvider
-from gateway.testing import RecordingPublisher, ScriptedProvider
+from gateway.simulated import PROFILES, Failure, Models, Piece, Profile, SimulatedModels, SimulatedProvider
+from gateway.simulated import serving as serving_models
+from gateway.testing import RecordingPublisher, ScriptedModels
+from gateway.upstream.provider import Provider
+from gateway.upstream.serving import Serving
 from infra.local.broker import EmbeddedBroker
 from spendstream.adapters.delivery import Record
 from spendstream.adapters.kafka import ensure_topics
 from spendstream.adapters.spool import Spool
 from spendstream.clock import now_micros
 from spendstream.codec import TOKENS
-from spendstream.config import ApiKey, Config
+from spendstream.config import ApiKey, Config, ProviderSettings
 from spendstream.events import TokenUsage
 from spendstream.pricing import simulation_book
 from spendstream.topics import USAGE_TOKENS
@@ -61,17 +63,36 @@ def wait_until(condition: Callable[[], Any]) -> Any:
 class Server:
     """A gateway in a thread, on a socket of its own."""
 
-    def __init__(self, provider: Provider, **config: Any) -> None:
+    def __init__(self, models: Models, **config: Any) -> None:
         self.publisher = RecordingPublisher()
-        app = create_app(Config(**config), provider, self.publisher, simulation_book(), now_micros)
+        self._models = models
+        self._config = Config(**config)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
-        settings = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None)
-        self._server = uvicorn.Server(settings)
-        self._thread = threading.Thread(target=self._run)
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                self._app, interface="asgi3", http="httptools", ws="none", lifespan="off", log_config=None
+            )
+        )
+        self._served: Any = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
-    def _run(self) -> None:
-        asyncio.run(self._server.serve(sockets=[self._socket]))
+    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._served(scope, receive, send)
+
+    async def _run(self) -> None:
+        async with serving_models(SimulatedProvider(self._models)) as address:
+            settings = ProviderSettings(
+                name="simulated",
+                kind="simulated",
+                base_url=address,
+                models=tuple(self._models.models),
+                retries=0,
+            )
+            providers = Serving([Provider(settings)])
+            self._served = create_app(self._config, providers, self.publisher, simulation_book(), now_micros)
+            await self._server.serve(sockets=[self._socket])
+            await providers.close()
 
     def start(self) -> None:
         self._thread.start()
@@ -94,8 +115,8 @@ class Server:
 
 
 @contextmanager
-def running(provider: Provider, **config: Any) -> Iterator[Server]:
-    server = Server(provider, **config)
+def running(models: Models, **config: Any) -> Iterator[Server]:
+    server = Server(models, **config)
     server.start()
     try:
         yield server
@@ -105,7 +126,7 @@ def running(provider: Provider, **config: Any) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with running(SimulatedProvider(RELIABLE, speed=math.inf)) as found:
+    with running(SimulatedModels(RELIABLE, speed=math.inf)) as found:
         yield found
 
 
@@ -188,7 +209,7 @@ class TestOpenAIClient:
 
 def test_a_key_is_needed_where_keys_are_configured_and_says_whose_spend_it_is():
     key = ApiKey(id="k1", sha256=sha256(b"sk-test").hexdigest(), team="ads")
-    with running(SimulatedProvider(RELIABLE, speed=math.inf), api_keys=(key,)) as server:
+    with running(SimulatedModels(RELIABLE, speed=math.inf), api_keys=(key,)) as server:
         with server.client(api_key="sk-wrong") as stranger:
             with pytest.raises(openai.AuthenticationError):
                 stranger.chat.completions.create(model="gpt-4", messages=MESSAGES)
@@ -202,28 +223,28 @@ def test_a_key_is_needed_where_keys_are_configured_and_says_whose_spend_it_is():
 
 
 def test_a_provider_s_failure_reaches_the_client_as_its_own_error():
-    error = ProviderError(429, "rate_limit_exceeded", "too busy", retry_after=1)
-    with running(ScriptedProvider([error])) as server, server.client() as client:
+    error = Failure(429, "rate_limit_exceeded", "too busy", retry_after=1)
+    with running(ScriptedModels([error])) as server, server.client() as client:
         with pytest.raises(openai.RateLimitError):
             client.chat.completions.create(model="gpt-4", messages=MESSAGES)
         assert server.publisher.events[0].status == 429
 
 
 def test_a_provider_s_failure_in_mid_stream_reaches_the_client_as_an_error():
-    script = [Piece(text="So far"), ProviderError(500, "server_error", "it broke")]
-    with running(ScriptedProvider(script)) as server, server.client() as client:
+    script = [Piece(text="So far"), Failure(500, "server_error", "it broke")]
+    with running(ScriptedModels(script)) as server, server.client() as client:
         chunks = client.chat.completions.create(model="gpt-4", messages=MESSAGES, stream=True)
         got = [next(chunks).choices[0].delta.content for _ in range(2)]
         with pytest.raises(openai.APIError, match="it broke"):
             next(chunks)
         assert got == ["", "So far"]
         (event,) = server.publisher.events
-        assert (event.status, event.usage_source) == (500, "interrupted")
+        assert (event.status, event.usage_source) == (502, "interrupted")
 
 
 def test_a_client_that_hangs_up_in_mid_stream_leaves_one_event_and_ends_the_call():
     never = asyncio.Event()
-    provider = ScriptedProvider([Piece(text="So far"), never])
+    provider = ScriptedModels([Piece(text="So far"), never])
     with running(provider) as server, server.client() as client:
         stream = client.chat.completions.create(model="gpt-4", messages=MESSAGES, stream=True)
         assert [next(stream).choices[0].delta.content for _ in range(2)] == ["", "So far"]
@@ -351,7 +372,7 @@ async def test_at_its_deadline_the_gateway_cuts_what_still_runs_and_journals_it(
     monkeypatch.setattr(serving, "_DRAIN_S", 0.1)
     monkeypatch.setattr(serving, "_FLUSH_S", 0.1)
     config = Config(gateway_port=0, data_dir=tmp_path)
-    provider = ScriptedProvider([Piece(text="So far"), asyncio.Event()])
+    provider = ScriptedModels([Piece(text="So far"), asyncio.Event()])
     async with asyncio.timeout(DEADLINE_S):
         gateway = asyncio.create_task(serving.serve(config, NOWHERE, provider))
         said = ""

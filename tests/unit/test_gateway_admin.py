@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from gateway.app import create_app
-from gateway.testing import RecordingPublisher, ScriptedProvider
+from gateway.testing import RecordingPublisher
+from gateway.upstream.serving import Serving
 from spendstream.budgets import Budget, BudgetFile, Calendar, entries
 from spendstream.budgets.documents import MAX_DOCUMENT_BYTES, BudgetDocument, decode
 from spendstream.config import Config
@@ -61,7 +62,7 @@ class Admin:
         self.kept = Kept()
         self._app = create_app(
             Config(admin_key_sha256=digest),
-            ScriptedProvider([]),
+            Serving([]),
             RecordingPublisher(),
             simulation_book(),
             lambda: 0,

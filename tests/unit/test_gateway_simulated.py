@@ -8,9 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.provider import ChatCall, Piece, ProviderError, Usage
-from gateway.providers import simulated
-from gateway.providers.simulated import PROFILES, Profile, SimulatedProvider
+from gateway.simulated import PROFILES, Call, Failure, Piece, Profile, SimulatedModels, models
+from gateway.usage import Usage
 from spendstream.pricing import simulation_book
 from spendstream.tokens import ChatMessage, count_chat, count_text
 
@@ -20,19 +19,19 @@ STEADY = {
 PROMPT = [ChatMessage("user", "Why?")]
 
 
-def call(prompt: str = "Why?", **more: object) -> ChatCall:
-    return ChatCall(**{"model": "gpt-4", "messages": [ChatMessage("user", prompt)], **more})  # type: ignore[arg-type]
+def call(prompt: str = "Why?", **more: object) -> Call:
+    return Call(**{"model": "gpt-4", "messages": [ChatMessage("user", prompt)], **more})  # type: ignore[arg-type]
 
 
-def fast(seed: int = 0) -> SimulatedProvider:
-    return SimulatedProvider(STEADY, seed=seed, speed=math.inf)
+def fast(seed: int = 0) -> SimulatedModels:
+    return SimulatedModels(STEADY, seed=seed, speed=math.inf)
 
 
-async def pieces(provider: SimulatedProvider, asked: ChatCall) -> list[Piece]:
+async def pieces(provider: SimulatedModels, asked: Call) -> list[Piece]:
     return [piece async for piece in provider.answer(asked)]
 
 
-async def text(provider: SimulatedProvider, asked: ChatCall) -> str:
+async def text(provider: SimulatedModels, asked: Call) -> str:
     return "".join(piece.text for piece in await pieces(provider, asked))
 
 
@@ -67,7 +66,7 @@ async def test_a_limit_cuts_the_answer_to_that_many_tokens(model, limit):
 
 @pytest.mark.parametrize("model", PROFILES)
 def test_every_word_is_one_token_so_that_limits_are_exact(model):
-    for left, right in pairwise(simulated._WORDS):
+    for left, right in pairwise(models._WORDS):
         assert count_text(model, f"{left} {right}") == 2
 
 
@@ -85,10 +84,10 @@ async def test_time_passes_as_the_profile_says_divided_by_the_speed(monkeypatch)
         waits.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    await pieces(SimulatedProvider(STEADY, speed=4), call(max_tokens=20))
+    await pieces(SimulatedModels(STEADY, speed=4), call(max_tokens=20))
     assert waits == [2.0 / 4, 20 / 10 / 4]
     waits.clear()
-    await pieces(SimulatedProvider(STEADY), call(max_tokens=3, stream=True))
+    await pieces(SimulatedModels(STEADY), call(max_tokens=3, stream=True))
     assert waits == [2.0, 0.1, 0.1, 0.1]
 
 
@@ -96,21 +95,21 @@ async def test_calls_fail_as_often_as_the_profile_says():
     flaky = {
         "gpt-4": Profile(time_to_first_token=0, tokens_per_second=10, mean_output_tokens=2, error_rate=0.2)
     }
-    provider = SimulatedProvider(flaky, speed=math.inf)
+    provider = SimulatedModels(flaky, speed=math.inf)
     failures = []
     for _ in range(500):
         try:
             await pieces(provider, call())
-        except ProviderError as error:
+        except Failure as error:
             failures.append(error.status)
     assert 60 <= len(failures) <= 140
     assert set(failures) == {429, 500, 503}
 
 
 def test_every_model_has_a_price_in_the_simulation_s_book():
-    provider = SimulatedProvider()
+    provider = SimulatedModels()
     assert set(provider.models) == {"gpt-4", "gpt-3.5-turbo", "claude-haiku"}
-    assert all(simulation_book().find(provider.name, model, 0) for model in provider.models)
+    assert all(simulation_book().find("simulated", model, 0) for model in provider.models)
 
 
 @pytest.mark.parametrize(

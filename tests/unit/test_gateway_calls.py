@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
+from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
 from gateway.app import create_app
-from gateway.chat import MAX_BODY_BYTES
+from gateway.calls import MAX_BODY_BYTES
 from gateway.meter import EVENT_ROOM
-from gateway.provider import Piece, ProviderError, Usage
-from gateway.testing import RecordingPublisher, ScriptedProvider, Step
+from gateway.simulated import Failure, Models, Piece, SimulatedProvider, serving
+from gateway.testing import RecordingPublisher, ScriptedModels, Step
+from gateway.upstream.provider import Provider
+from gateway.upstream.serving import Serving
+from gateway.usage import Usage
 from spendstream.codec import TOKENS
-from spendstream.config import Config
+from spendstream.config import Config, ProviderSettings
 from spendstream.pricing import PriceBook, Rates
 from spendstream.pricing.book import table
 from spendstream.tokens import ChatMessage, count_chat, count_text
@@ -37,7 +41,7 @@ ANSWER = [
     Piece(finish_reason="stop", usage=Usage(input_tokens=INPUT, output_tokens=2)),
 ]
 COST = INPUT * 30 * 10**6 + 2 * 60 * 10**6
-BUSY = ProviderError(429, "rate_limit_exceeded", "too busy", retry_after=1.5)
+BUSY = Failure(429, "rate_limit_exceeded", "too busy", retry_after=1.5)
 
 
 @dataclass
@@ -66,22 +70,42 @@ class Response:
 
 
 class Client:
-    """Talks ASGI to an app. It hangs up after `hang_up_after` chunks of the reply."""
+    """Talks ASGI to an app whose provider is a server. It hangs up after `hang_up_after` chunks."""
 
-    def __init__(self, provider: ScriptedProvider, **config: Any) -> None:
-        self.provider = provider
+    def __init__(self, models: Models, **config: Any) -> None:
+        self.models = models
         self.publisher = RecordingPublisher()
         self.registry = CollectorRegistry()
         self.chunks = 0
-        self.app: FastAPI = create_app(
-            Config(**config),
-            provider,
-            self.publisher,
-            PRICES,
-            lambda: NOW,
-            registry=self.registry,
-            instance="one",
-        )
+        self._config = Config(**config)
+        self._stack = AsyncExitStack()
+        self._app: ASGIApp | None = None
+
+    async def app(self) -> ASGIApp:
+        if self._app is None:
+            address = await self._stack.enter_async_context(serving(SimulatedProvider(self.models)))
+            settings = ProviderSettings(
+                name="scripted",
+                kind="simulated",
+                base_url=address,
+                models=tuple(self.models.models),
+                retries=0,
+            )
+            served = Serving([Provider(settings)])
+            self._stack.push_async_callback(served.close)
+            self._app = create_app(
+                self._config,
+                served,
+                self.publisher,
+                PRICES,
+                lambda: NOW,
+                registry=self.registry,
+                instance="one",
+            )
+        return self._app
+
+    async def close(self) -> None:
+        await self._stack.aclose()
 
     async def post(
         self,
@@ -89,6 +113,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         *,
         hang_up_after: int | None = None,
+        hang_up_at: bytes | None = None,
         path: str = "/v1/chat/completions",
         method: str = "POST",
         **fields: Any,
@@ -115,7 +140,7 @@ class Client:
             if not message.get("more_body", False):
                 response.complete = True
                 response.events_before_end = len(self.publisher.records)
-            if len(response.chunks) == hang_up_after:
+            if len(response.chunks) == hang_up_after or (hang_up_at and hang_up_at in message["body"]):
                 gone.set()
 
         if hang_up_after == 0:
@@ -128,7 +153,7 @@ class Client:
             "query_string": b"",
             "headers": [(name.encode(), value.encode()) for name, value in (headers or {}).items()],
         }
-        await self.app(scope, receive, send)  # type: ignore[arg-type]
+        await (await self.app())(scope, receive, send)  # type: ignore[arg-type]
         return response
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -145,18 +170,26 @@ class Client:
         return event
 
 
-def client(script: Sequence[Step] = ANSWER, **config: Any) -> Client:
-    return Client(ScriptedProvider(script), **config)
+@pytest.fixture
+async def client() -> AsyncIterator[Callable[..., Client]]:
+    clients: list[Client] = []
+
+    def make(script: Sequence[Step] = ANSWER, models: Sequence[str] = ("gpt-4",), **config: Any) -> Client:
+        clients.append(Client(ScriptedModels(script, models=models), **config))
+        return clients[-1]
+
+    yield make
+    for one in clients:
+        await one.close()
 
 
 class TestPlain:
-    async def test_the_reply_is_a_chat_completion_with_usage(self):
+    async def test_the_reply_is_a_chat_completion_with_usage(self, client):
         one = client()
         response = await one.post()
         assert response.status == 200
         reply = response.json
         assert reply["object"] == "chat.completion"
-        assert reply["created"] == NOW // 10**6
         assert reply["choices"][0]["message"]["content"] == "Three dollars"
         assert reply["choices"][0]["finish_reason"] == "stop"
         assert reply["usage"]["prompt_tokens"] == INPUT
@@ -164,7 +197,7 @@ class TestPlain:
         assert int(response.headers["x-spendstream-overhead-us"]) >= 0
         assert response.headers["x-spendstream-cost"] == f"{COST / 10**12:.12f}"
 
-    async def test_the_event_says_who_what_and_how_much(self):
+    async def test_the_event_says_who_what_and_how_much(self, client):
         one = client()
         names = ("org", "team", "project", "environment", "service", "user")
         await one.post(headers={f"x-spendstream-{name}": f"a {name}" for name in names})
@@ -177,42 +210,42 @@ class TestPlain:
         assert (event.status, event.usage_source, event.cache_outcome) == (200, "provider", "none")
         assert 0 <= event.time_to_first_token <= event.duration
 
-    async def test_the_record_goes_to_the_topic_keyed_by_team_with_its_cloudevents_headers(self):
+    async def test_the_record_goes_to_the_topic_keyed_by_team_with_its_cloudevents_headers(self, client):
         one = client()
         await one.post(headers={"x-spendstream-team": "växel"})
         ((topic, key, _, headers),) = one.publisher.records
         assert (topic, key) == ("usage.tokens", "växel".encode())
         assert dict(headers)["ce_id"] == str(one.event.id).encode()
 
-    async def test_the_event_is_journalled_before_the_reply_ends(self):
+    async def test_the_event_is_journalled_before_the_reply_ends(self, client):
         for stream in (False, True):
             response = await client().post(stream=stream)
             assert response.complete
             assert response.events_before_end == 1
 
-    async def test_a_client_that_hangs_up_does_not_change_what_the_answer_costs(self):
+    async def test_a_client_that_hangs_up_does_not_change_what_the_answer_costs(self, client):
         one = client()
         await one.post(hang_up_after=0)
         assert one.event.cost == COST
         assert one.event.status == 200
 
-    async def test_the_user_in_the_body_counts_unless_a_header_names_one(self):
+    async def test_the_user_in_the_body_counts_unless_a_header_names_one(self, client):
         one = client()
         await one.post(user="ada")
         await one.post(user="ada", headers={"x-spendstream-user": "grace"})
         assert [event.user for event in one.publisher.events] == ["ada", "grace"]
 
-    async def test_the_newer_name_of_the_token_limit_wins(self):
+    async def test_the_newer_name_of_the_token_limit_wins(self, client):
         one = client()
         await one.post(max_tokens=5, max_completion_tokens=7, temperature=0.5)
         await one.post(max_tokens=5)
-        assert [call.max_tokens for call in one.provider.calls] == [7, 5]
-        assert one.provider.calls[0].temperature == 0.5
-        assert json.loads(one.provider.calls[0].body)["max_tokens"] == 5
+        assert [call.max_tokens for call in one.models.calls] == [7, 5]
+        assert json.loads(one.models.calls[0].body)["temperature"] == 0.5
+        assert json.loads(one.models.calls[0].body)["max_tokens"] == 5
 
 
 class TestStreamed:
-    async def test_chunks_open_with_the_role_and_close_with_the_reason_and_done(self):
+    async def test_chunks_open_with_the_role_and_close_with_the_reason_and_done(self, client):
         response = await client().post(stream=True)
         assert response.headers["content-type"].startswith("text/event-stream")
         *chunks, done = response.sse
@@ -228,7 +261,7 @@ class TestStreamed:
         assert len({chunk["id"] for chunk in chunks}) == 1
         assert not any("usage" in chunk for chunk in chunks)
 
-    async def test_usage_comes_in_a_chunk_of_its_own_when_it_is_asked_for(self):
+    async def test_usage_comes_in_a_chunk_of_its_own_when_it_is_asked_for(self, client):
         response = await client().post(stream=True, stream_options={"include_usage": True})
         *chunks, last, done = response.sse
         assert done == "DONE"
@@ -236,7 +269,7 @@ class TestStreamed:
         assert last["choices"] == []
         assert last["usage"]["completion_tokens"] == 2
 
-    async def test_each_piece_is_sent_when_it_comes(self):
+    async def test_each_piece_is_sent_when_it_comes(self, client):
         gate = asyncio.Event()
         one = client([ANSWER[0], gate, *ANSWER[1:]])
         request = asyncio.create_task(one.post(stream=True))
@@ -246,14 +279,14 @@ class TestStreamed:
         response = await request
         assert len(response.sse) == 5
 
-    async def test_an_answer_without_text_is_a_complete_stream(self):
+    async def test_an_answer_without_text_is_a_complete_stream(self, client):
         response = await client([ANSWER[-1]]).post(stream=True)
         assert [type(chunk) for chunk in response.sse] == [dict, dict, str]
 
-    async def test_a_client_that_hangs_up_pays_for_what_was_generated_until_then(self):
+    async def test_a_client_that_hangs_up_pays_for_what_was_generated_until_then(self, client):
         one = client([*ANSWER[:2], asyncio.Event()])
         async with asyncio.timeout(10):
-            response = await one.post(stream=True, hang_up_after=2)
+            response = await one.post(stream=True, hang_up_at=b"dollars")
         assert not response.complete
         event = one.event
         assert (event.usage_source, event.status, event.error_type) == (
@@ -263,10 +296,11 @@ class TestStreamed:
         )
         assert (event.input_tokens, event.output_tokens) == (INPUT, count_text("gpt-4", "Three dollars"))
         assert event.cost == COST
-        assert one.provider.closed == 1
+        async with asyncio.timeout(10):
+            await one.until(lambda: one.models.closed == 1)
         assert one.metric("ai_active_requests") == 0
 
-    async def test_a_client_that_hangs_up_before_the_first_piece_pays_for_its_prompt(self):
+    async def test_a_client_that_hangs_up_before_the_first_piece_pays_for_its_prompt(self, client):
         one = client([asyncio.Event()])
         async with asyncio.timeout(10):
             await one.post(stream=True, hang_up_after=0)
@@ -274,7 +308,7 @@ class TestStreamed:
         assert one.event.usage_source == "interrupted"
         assert one.event.time_to_first_token is None
 
-    async def test_a_gateway_that_is_stopped_journals_what_was_generated_until_then(self):
+    async def test_a_gateway_that_is_stopped_journals_what_was_generated_until_then(self, client):
         one = client([ANSWER[0], asyncio.Event()])
         request = asyncio.create_task(one.post(stream=True))
         await one.until(lambda: one.chunks == 1)
@@ -286,7 +320,7 @@ class TestStreamed:
 
 class TestFailure:
     @pytest.mark.parametrize("stream", [False, True])
-    async def test_of_the_provider_before_it_answers_has_its_status_and_costs_nothing(self, stream):
+    async def test_of_the_provider_before_it_answers_has_its_status_and_costs_nothing(self, client, stream):
         one = client([BUSY])
         response = await one.post(stream=stream)
         assert response.status == 429
@@ -298,25 +332,37 @@ class TestFailure:
         assert (event.input_tokens, event.output_tokens, event.cost, event.list_cost) == (0, 0, 0, 0)
         assert one.metric("spendstream_gateway_errors_total", stage="provider") == 1
 
-    async def test_of_the_provider_in_mid_stream_ends_it_with_an_error_and_costs_what_came(self):
-        one = client([ANSWER[0], ProviderError(529, "overloaded", "no capacity")])
+    async def test_of_the_provider_in_mid_stream_ends_it_with_an_error_and_costs_what_came(self, client):
+        one = client([ANSWER[0], Failure(529, "overloaded", "no capacity")])
         response = await one.post(stream=True)
         assert response.status == 200
         assert response.complete
         assert response.sse[-1]["error"]["code"] == "overloaded"
         event = one.event
-        assert (event.status, event.usage_source, event.output_tokens) == (529, "interrupted", 1)
-        assert event.input_tokens == INPUT
+        assert (event.status, event.error_type) == (502, "overloaded")
+        assert (event.usage_source, event.input_tokens, event.output_tokens) == ("interrupted", INPUT, 1)
 
-    async def test_with_a_status_of_the_provider_s_own_making_is_a_bad_gateway(self):
-        one = client([ProviderError(529, "overloaded", "no capacity")])
-        assert (await one.post()).status == 502
-        assert one.event.status == 529
+    @pytest.mark.parametrize("status", [400, 404, 422, 529])
+    async def test_of_the_request_is_told_in_the_provider_s_own_words(self, client, status):
+        one = client([Failure(status, "context_length_exceeded", "too long")])
+        response = await one.post()
+        assert response.status == one.event.status == status
+        assert response.json["error"]["message"] == "too long"
+
+    @pytest.mark.parametrize("status", [401, 403])
+    async def test_of_our_own_key_is_not_the_caller_s_fault(self, client, status):
+        one = client([Failure(status, "invalid_api_key", "sk-ours is not known")])
+        response = await one.post()
+        assert (response.status, one.event.status) == (502, status)
 
     @pytest.mark.parametrize("bug", [ValueError("a bug"), TimeoutError()])
     @pytest.mark.parametrize("stream", [False, True])
-    async def test_of_the_gateway_itself_still_leaves_one_event(self, bug, stream):
-        one = client([bug])
+    async def test_of_the_gateway_itself_still_leaves_one_event(self, client, monkeypatch, bug, stream):
+        async def send(*_: object) -> None:
+            raise bug
+
+        monkeypatch.setattr(Provider, "send", send)
+        one = client()
         with capture_logs() as lines:
             response = await one.post(stream=stream)
         assert [line["event"] for line in lines] == ["request failed"]
@@ -324,7 +370,18 @@ class TestFailure:
         assert "a bug" not in response.body.decode()
         assert (one.event.status, one.event.error_type, one.event.cost) == (500, "internal_error", 0)
 
-    async def test_of_the_journal_turns_the_reply_into_an_error_and_the_event_into_a_log_line(self):
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_of_the_provider_s_server_is_a_bad_gateway(self, client, stream):
+        one = client([ANSWER[0], ConnectionResetError()])
+        response = await one.post(stream=stream)
+        event = one.event
+        if stream:
+            assert response.sse[-1]["error"]["code"] == "provider_broke_off"
+            assert (event.status, event.output_tokens) == (502, 1)
+        else:
+            assert (response.status, event.status, event.output_tokens) == (500, 500, 0)
+
+    async def test_of_the_journal_turns_the_reply_into_an_error_and_the_event_into_a_log_line(self, client):
         one = client()
         one.publisher.broken = True
         with capture_logs() as lines:
@@ -336,22 +393,22 @@ class TestFailure:
         (line,) = lines
         assert TOKENS.decode(line["record"].encode()).cost == COST
 
-    async def test_of_the_journal_in_a_stream_withholds_its_end(self):
+    async def test_of_the_journal_in_a_stream_withholds_its_end(self, client):
         one = client()
         one.publisher.broken = True
         with capture_logs():
             response = await one.post(stream=True)
         assert response.sse[-1]["error"]["code"] == "service_unavailable"
 
-    async def test_a_provider_that_does_not_say_what_it_used_is_estimated(self):
+    async def test_a_provider_that_does_not_say_what_it_used_is_estimated(self, client):
         one = client([Piece(text="Three dollars", finish_reason="stop")])
         response = await one.post()
         assert one.event.usage_source == "estimated"
         assert (one.event.input_tokens, one.event.output_tokens) == (INPUT, 2)
-        assert response.json["usage"]["completion_tokens"] == 2
+        assert "usage" not in response.json
 
-    async def test_a_model_without_a_price_costs_null_and_is_counted(self):
-        one = Client(ScriptedProvider(ANSWER, models=["brand-new"]))
+    async def test_a_model_without_a_price_costs_null_and_is_counted(self, client):
+        one = client(models=["brand-new"])
         response = await one.post(model="brand-new")
         assert response.status == 200
         assert "x-spendstream-cost" not in response.headers
@@ -362,24 +419,25 @@ class TestFailure:
 
 
 class TestRoom:
-    async def test_without_room_for_the_event_the_provider_is_not_called(self):
+    async def test_without_room_for_the_event_the_provider_is_not_called(self, client):
         one = client()
         one.publisher.free_bytes = EVENT_ROOM - 1
         response = await one.post()
         assert response.status == 503
         assert response.headers["retry-after"] == "1"
-        assert not one.provider.calls
+        assert not one.models.calls
         assert not one.publisher.records
         assert one.metric("spendstream_gateway_discarded_total", reason="no_room") == 1
         assert (await one.post(path="/ready", method="GET")).status == 503
 
-    async def test_each_call_under_way_has_its_room_reserved(self):
+    async def test_each_call_under_way_has_its_room_reserved(self, client):
         gate = asyncio.Event()
         one = client([gate, *ANSWER])
         one.publisher.free_bytes = 2 * EVENT_ROOM
+        await one.app()
         first, second = (asyncio.create_task(one.post()) for _ in range(2))
         async with asyncio.timeout(10):
-            await one.until(lambda: len(one.provider.calls) == 2)
+            await one.until(lambda: len(one.models.calls) == 2)
             assert one.metric("ai_active_requests") == 2
             assert (await one.post()).status == 503
             gate.set()
@@ -413,7 +471,9 @@ class TestRefused:
             ({"model": "gpt-4", "messages": MESSAGES, "user": "x" * 513}, "user", "<= 512"),
         ],
     )
-    async def test_a_malformed_body_names_the_field_at_fault_and_calls_nobody(self, body, param, words):
+    async def test_a_malformed_body_names_the_field_at_fault_and_calls_nobody(
+        self, client, body, param, words
+    ):
         one = client()
         response = await one.post(body)
         assert response.status == 400
@@ -421,21 +481,21 @@ class TestRefused:
         assert error["type"] == "invalid_request_error"
         assert error["param"] == param
         assert words in error["message"]
-        assert not one.provider.calls
+        assert not one.models.calls
         assert not one.publisher.records
         assert one.metric("spendstream_gateway_discarded_total", reason="invalid") == 1
 
-    async def test_fields_that_are_null_are_as_good_as_left_out(self):
+    async def test_fields_that_are_null_are_as_good_as_left_out(self, client):
         optional = ("stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "user")
         response = await client().post(**dict.fromkeys(optional))
         assert response.status == 200
 
-    async def test_fields_that_are_not_read_are_handed_on(self):
+    async def test_fields_that_are_not_read_are_handed_on(self, client):
         one = client()
         assert (await one.post(tools=[{"type": "function"}], seed=7)).status == 200
-        assert json.loads(one.provider.calls[0].body)["seed"] == 7
+        assert json.loads(one.models.calls[0].body)["seed"] == 7
 
-    async def test_a_model_that_is_not_served_is_not_found(self):
+    async def test_a_model_that_is_not_served_is_not_found(self, client):
         one = client()
         response = await one.post(model="gpt-99")
         assert response.status == 404
@@ -443,38 +503,38 @@ class TestRefused:
         assert not one.publisher.records
 
     @pytest.mark.parametrize("announced", [True, False])
-    async def test_an_oversized_body_is_refused_announced_or_not(self, announced):
+    async def test_an_oversized_body_is_refused_announced_or_not(self, client, announced):
         one = client()
         headers = {"content-length": str(MAX_BODY_BYTES + 1)} if announced else {}
         response = await one.post(b" " * (10 if announced else MAX_BODY_BYTES + 1), headers)
         assert response.status == 413
         assert response.json["error"]["code"] == "request_too_large"
 
-    async def test_a_name_that_no_event_could_hold_is_refused(self):
+    async def test_a_name_that_no_event_could_hold_is_refused(self, client):
         one = client()
         response = await one.post(headers={"x-spendstream-team": "x" * 513})
         assert response.status == 400
         assert response.json["error"]["param"] == "x-spendstream-team"
 
     @pytest.mark.parametrize(("path", "method", "status"), [("/v2", "GET", 404), ("/health", "POST", 405)])
-    async def test_unknown_paths_and_methods_have_the_same_shape_of_error(self, path, method, status):
+    async def test_unknown_paths_and_methods_have_the_same_shape_of_error(self, client, path, method, status):
         response = await client().post(path=path, method=method)
         assert response.status == status
         assert response.json["error"]["type"] == "invalid_request_error"
 
 
 class TestPlainRoutes:
-    async def test_models_are_listed(self):
+    async def test_models_are_listed(self, client):
         response = await client().post(path="/v1/models", method="GET")
         (model,) = response.json["data"]
         assert (model["id"], model["object"], model["owned_by"]) == ("gpt-4", "model", "scripted")
 
-    async def test_probes_answer(self):
+    async def test_probes_answer(self, client):
         one = client()
         assert (await one.post(path="/health", method="GET")).status == 200
         assert (await one.post(path="/ready", method="GET")).status == 200
 
-    async def test_metrics_have_the_published_names(self):
+    async def test_metrics_have_the_published_names(self, client):
         one = client()
         await one.post()
         exposed = (await one.post(path="/metrics", method="GET")).body
@@ -510,19 +570,22 @@ steps = st.lists(st.builds(Piece, text=texts) | st.just(BUSY) | st.just(ValueErr
 def test_whatever_happens_a_call_leaves_exactly_one_event_and_no_room_reserved(
     script, finishes, stream, hang_up_after, broken
 ):
-    one = client([*script, ANSWER[-1]] if finishes else script)
+    one = Client(ScriptedModels([*script, ANSWER[-1]] if finishes else script))
     one.publisher.broken = broken
 
     async def post() -> Response:
         async with asyncio.timeout(30):
-            return await one.post(stream=stream, hang_up_after=hang_up_after)
+            try:
+                return await one.post(stream=stream, hang_up_after=hang_up_after)
+            finally:
+                await one.until(lambda: one.models.closed == len(one.models.calls))
+                await one.close()
 
     with capture_logs():
         response = asyncio.run(post())
     lost = one.metric("spendstream_gateway_errors_total", stage="journal")
     assert len(one.publisher.records) + lost == 1
     assert one.metric("ai_active_requests") == 0
-    assert one.provider.closed == 1
     if response.complete and not broken:
         assert response.events_before_end == 1
         event = one.event

@@ -1,4 +1,4 @@
-"""A provider that runs no model: made-up answers, at the pace and with the failures of a profile.
+"""Models that are none: made-up answers, at the pace and with the failures of a profile.
 
 The same seed and the same messages give the same answer, streamed or not. Tokens are counted for real.
 """
@@ -9,15 +9,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from hashlib import blake2b
 from random import Random
+from typing import Literal, Protocol
 
 import msgspec
 from msgspec import Struct
 
-from gateway.provider import ChatCall, Piece, ProviderError, Usage
-from spendstream.pricing.simulation import SIMULATED
-from spendstream.tokens import count_chat, count_text
+from gateway.usage import Usage
+from spendstream.errors import SpendstreamError
+from spendstream.tokens import ChatMessage, count_chat, count_text
 
-__all__ = ["PROFILES", "Profile", "SimulatedProvider"]
+__all__ = ["PROFILES", "Call", "Failure", "Models", "Piece", "Profile", "SimulatedModels"]
 
 # fmt: off
 _WORDS = (
@@ -39,13 +40,62 @@ _ERRORS = (
 _RETRY_AFTER_S = 1.0
 
 
+class Call(Struct, frozen=True, kw_only=True):
+    """What a model is asked."""
+
+    model: str
+    messages: Sequence[ChatMessage]
+    max_tokens: int | None = None
+    stream: bool = False
+    body: bytes = b""
+
+
+class Piece(Struct, frozen=True, kw_only=True):
+    """A part of an answer. The last one says why the answer ends; of several usages the last counts."""
+
+    text: str = ""
+    finish_reason: Literal["stop", "length"] | None = None
+    usage: Usage | None = None
+
+
+class Failure(SpendstreamError):
+    """A call that fails: with which HTTP status, and when to try again, in seconds."""
+
+    def __init__(self, status: int, code: str, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+
+
+class Models(Protocol):
+    """Answers calls."""
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The models there are."""
+
+    def answer(self, call: Call) -> AsyncGenerator[Piece, None]:
+        """Yield the answer as it comes (in one piece, if `call.stream` is off).
+
+        Raises Failure, before the first piece or between two. Closing the generator ends the call.
+        """
+
+
 class Profile(Struct, frozen=True, kw_only=True):
-    """How a model behaves: times in seconds, rate in tokens a second, errors as a share of calls."""
+    """How a model behaves: times in seconds, rate in tokens a second, errors as a share of calls.
+
+    Of the input, `cached_input` is the share that a provider's own cache knows; before it answers, a model
+    thinks for `mean_reasoning_tokens`.
+    """
 
     time_to_first_token: float
     tokens_per_second: float
     mean_output_tokens: int
+    mean_reasoning_tokens: int = 0
+    cached_input: float = 0.0
     error_rate: float = 0.0
+    break_rate: float = 0.0
 
 
 PROFILES: Mapping[str, Profile] = {
@@ -60,7 +110,7 @@ PROFILES: Mapping[str, Profile] = {
 """The defaults: a large, slow model and two small, fast ones."""
 
 
-class SimulatedProvider:
+class SimulatedModels:
     """Imitates the models in `profiles`, `speed` times as fast; infinitely fast does not wait at all."""
 
     def __init__(
@@ -75,24 +125,24 @@ class SimulatedProvider:
             count_text(model, "")  # loads the encoding now, not while a first call waits
 
     @property
-    def name(self) -> str:
-        """The provider in events and in the price book."""
-        return SIMULATED
-
-    @property
     def models(self) -> Sequence[str]:
         """The models that have a profile."""
         return tuple(self._profiles)
 
-    async def answer(self, call: ChatCall) -> AsyncGenerator[Piece, None]:
-        """Yield a made-up answer. Raises ProviderError as often as the profile says."""
+    async def answer(self, call: Call) -> AsyncGenerator[Piece, None]:
+        """Yield a made-up answer. Raises Failure as often as the profile says."""
         profile = self._profiles[call.model]
         await self._wait(profile.time_to_first_token)
         self._maybe_fail(profile)
-        words, cut = self._words(call, profile)
+        words, cut, reasoning = self._words(call, profile)
+        if reasoning:
+            await self._wait(reasoning / profile.tokens_per_second)
         input_tokens = await _count_input(call)
+        breaks = self._luck.randrange(len(words)) if self._luck.random() < profile.break_rate else None
         if call.stream:
-            for word in words:
+            for number, word in enumerate(words):
+                if number == breaks:
+                    raise Failure(500, "server_error", "the simulated provider broke down")
                 yield Piece(text=word)
                 await self._wait(1 / profile.tokens_per_second)
         else:
@@ -101,7 +151,12 @@ class SimulatedProvider:
         yield Piece(
             text="" if call.stream else text,
             finish_reason="length" if cut else "stop",
-            usage=Usage(input_tokens=input_tokens, output_tokens=count_text(call.model, text)),
+            usage=Usage(
+                input_tokens=input_tokens,
+                output_tokens=count_text(call.model, text) + reasoning,
+                cache_read_tokens=int(input_tokens * profile.cached_input),
+                reasoning_tokens=reasoning,
+            ),
         )
 
     async def _wait(self, seconds: float) -> None:
@@ -110,19 +165,21 @@ class SimulatedProvider:
     def _maybe_fail(self, profile: Profile) -> None:
         if self._luck.random() < profile.error_rate:
             status, kind, message = self._luck.choice(_ERRORS)
-            raise ProviderError(status, kind, message, retry_after=_RETRY_AFTER_S)
+            raise Failure(status, kind, message, retry_after=_RETRY_AFTER_S)
 
-    def _words(self, call: ChatCall, profile: Profile) -> tuple[list[str], bool]:
-        """Return the answer's words, and whether `max_tokens` cut it."""
+    def _words(self, call: Call, profile: Profile) -> tuple[list[str], bool, int]:
+        """Return the answer's words, whether `max_tokens` cut it, and the tokens of thought before it."""
         prompt = self._encode((self._seed, call.model, call.messages))
         random = Random(blake2b(prompt, digest_size=8).digest())  # noqa: S311 - no secret depends on it
         wanted = max(1, round(random.lognormvariate(0, 0.6) * profile.mean_output_tokens))
         length = wanted if call.max_tokens is None else min(wanted, call.max_tokens)
         first, *others = random.choices(_WORDS, k=length)
-        return [first, *(f" {word}" for word in others)], length < wanted
+        mean = profile.mean_reasoning_tokens
+        reasoning = round(random.lognormvariate(0, 0.6) * mean) if mean else 0
+        return [first, *(f" {word}" for word in others)], length < wanted, reasoning
 
 
-async def _count_input(call: ChatCall) -> int:
+async def _count_input(call: Call) -> int:
     if len(call.body) < _IN_A_THREAD:
         return count_chat(call.model, call.messages)
     return await asyncio.to_thread(count_chat, call.model, call.messages)

@@ -1,0 +1,225 @@
+"""A call of a model: authenticate, validate, reserve, call, settle, reply.
+
+A request is either refused before any call, and then has no event, or it gets exactly one, whatever happens
+to it: `_serve` is the one way out. The event is journalled before the reply's last byte is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from time import perf_counter
+
+import structlog
+from msgspec.structs import replace
+from starlette.types import Message, Receive, Scope, Send
+
+from gateway.callers import Callers
+from gateway.dialects import Dialect
+from gateway.exchange import CLIENT_GONE, Exchange
+from gateway.meter import Meter
+from gateway.metrics import GatewayMetrics
+from gateway.refusal import Refusal
+from gateway.replies import PlainReply, Reply, StreamedReply, send_refusal
+from gateway.upstream.attempts import Begun, begin
+from gateway.upstream.client import BrokenOff
+from gateway.upstream.provider import ProviderError, forwarded
+from gateway.upstream.serving import Serving
+from spendstream.ids import new_id
+
+__all__ = ["MAX_BODY_BYTES", "ModelCalls"]
+
+MAX_BODY_BYTES = 8 << 20
+"""A larger request is refused: a million tokens of text have about half of that."""
+
+_GONE = 502
+_BODY_S = 30.0
+_LONGEST_DRAIN_S = 300.0
+
+_log = structlog.get_logger()
+
+
+class _ClientGone(Exception):
+    """The client hung up."""
+
+
+class ModelCalls:
+    """The route of one dialect as an ASGI application."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        *,
+        callers: Callers,
+        serving: Serving,
+        meter: Meter,
+        metrics: GatewayMetrics,
+        clock: Callable[[], int],
+        drains: bool,
+    ) -> None:
+        self._dialect = dialect
+        self._callers = callers
+        self._serving = serving
+        self._meter = meter
+        self._metrics = metrics
+        self._clock = clock
+        self._drains = drains
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        self._metrics.received()
+        arrived = perf_counter()
+        try:
+            exchange = await self._admit(scope, receive, arrived)
+        except Refusal as refusal:
+            self._metrics.refused(refusal.reason)
+            await send_refusal(send, self._dialect, refusal)
+            return
+        except _ClientGone:
+            self._metrics.refused("client_gone")
+            return
+        reply: Reply = StreamedReply(send) if exchange.ask.stream else PlainReply(send)
+        await self._serve(exchange, reply, receive)
+        if exchange.status != CLIENT_GONE:
+            await reply.end(exchange)
+            self._metrics.overhead(exchange.overhead(perf_counter()))
+
+    async def _admit(self, scope: Scope, receive: Receive, arrived: float) -> Exchange:
+        """Return who asks for what, with the room for its event reserved. Raises Refusal."""
+        headers = dict(scope["headers"])
+        caller = self._callers.identify(headers)
+        body = await _read_body(headers, receive)
+        ask = self._dialect.ask(body)
+        candidates = self._serving.candidates(self._dialect.path, ask.model)
+        self._meter.admit()
+        return Exchange(
+            id=new_id(self._clock()),
+            caller=replace(caller, user=caller.user or ask.user) if ask.user else caller,
+            dialect=self._dialect,
+            ask=ask,
+            forwarded=forwarded(headers),
+            arrived=arrived,
+            candidates=candidates,
+        )
+
+    async def _serve(self, exchange: Exchange, reply: Reply, receive: Receive) -> None:
+        """Call a provider and pass the answer on. However that ends, one event is journalled at its end."""
+        exchange.called = perf_counter()
+        try:
+            if exchange.ask.stream:
+                await self._while_somebody_reads(exchange, reply, receive)
+            else:  # costs the same with or without a reader: let it come to its end, and be known
+                await self._begin(exchange)
+        except ProviderError as error:
+            exchange.failed(error)
+        except _ClientGone:
+            exchange.interrupted("client_disconnected")
+        except asyncio.CancelledError:
+            exchange.interrupted("gateway_stopped")
+            raise
+        except Exception:  # noqa: BLE001 - the edge of a request: one bug must not cost the event
+            self._metrics.failed("internal")
+            _log.exception("request failed", model=exchange.ask.model)
+            exchange.crashed()
+        finally:
+            exchange.ended = perf_counter()
+            self._meter.settle(exchange)
+
+    async def _begin(self, exchange: Exchange) -> Begun:
+        """Get an answer: all of it, or of a stream its beginning."""
+
+        def failed(_: ProviderError) -> None:
+            self._metrics.failed("provider")
+
+        begun = await begin(
+            exchange.candidates,
+            self._dialect.path,
+            exchange.forwarded,
+            lambda model: self._dialect.forward(exchange.ask, model),
+            stream=exchange.ask.stream,
+            tried=exchange.tried,
+            failed=failed,
+        )
+        if exchange.ask.stream:
+            exchange.reader = self._dialect.stream(exchange.ask)
+        else:
+            exchange.take_whole(begun.answer.status, begun.answer.headers, begun.first, perf_counter())
+        return begun
+
+    async def _pass_on(self, exchange: Exchange, reply: Reply) -> None:
+        """Take a streamed answer from the provider to the client, or nowhere once that has hung up."""
+        begun = await self._begin(exchange)
+        answer, data = begun.answer, begun.first
+        try:
+            while data:
+                passed = exchange.take(data, perf_counter())
+                if not exchange.deserted:
+                    await reply.add(passed, exchange)
+                data = await answer.read()
+        except BrokenOff as error:
+            raise ProviderError(_GONE, "provider_broke_off", f"{exchange.provider}: {error}") from error
+        finally:
+            answer.close()
+        exchange.take_end()
+
+    async def _while_somebody_reads(self, exchange: Exchange, reply: Reply, receive: Receive) -> None:
+        """Pass the answer on. Raise _ClientGone when the client hangs up, after what is then done."""
+        scope = asyncio.timeout(None)
+        watch = asyncio.create_task(self._watch(exchange, receive, scope))
+        try:
+            async with scope:
+                await self._pass_on(exchange, reply)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+        finally:
+            watch.cancel()
+        if exchange.deserted:
+            raise _ClientGone
+
+    async def _watch(self, exchange: Exchange, receive: Receive, scope: asyncio.Timeout) -> None:
+        """When the client hangs up, end the call, or let what is under way come to its end."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        exchange.deserted = True
+        drains = self._drains and exchange.reader is not None
+        scope.reschedule(asyncio.get_running_loop().time() + (_LONGEST_DRAIN_S if drains else 0))
+
+
+async def _read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > MAX_BODY_BYTES:
+        raise _too_large()
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        body = message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise _too_large()
+        return bytes(body)
+    return await _read_parts(message, receive)
+
+
+async def _read_parts(message: Message, receive: Receive) -> bytes:
+    """Return a body that comes in parts, of which the first is there."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_BODY_S):
+            while True:
+                if message["type"] == "http.disconnect":
+                    raise _ClientGone
+                body += message.get("body", b"")
+                if len(body) > MAX_BODY_BYTES:
+                    raise _too_large()
+                if not message.get("more_body", False):
+                    return bytes(body)
+                message = await receive()
+    except TimeoutError as error:
+        raise Refusal(
+            408, f"the body did not come within {_BODY_S:.0f} s", reason="too_slow", code="request_timeout"
+        ) from error
+
+
+def _too_large() -> Refusal:
+    return Refusal(
+        413, f"the body has more than {MAX_BODY_BYTES} bytes", reason="too_large", code="request_too_large"
+    )

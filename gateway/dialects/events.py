@@ -1,0 +1,55 @@
+"""Server-sent events, as the providers use them: read from the end, since that is where the usage stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+__all__ = ["DONE", "EventLog", "event"]
+
+DONE = b"data: [DONE]\n\n"
+
+_END = b"\n\n"
+_CRLF_END = b"\r\n\r\n"
+_DATA = b"data:"
+
+_encode = msgspec.json.Encoder().encode
+
+
+def event(content: Any, name: str = "") -> bytes:
+    """Return one event."""
+    head = f"event: {name}\n".encode() if name else b""
+    return head + b"data: " + _encode(content) + _END
+
+
+class EventLog:
+    """The events of a stream. Adding to it costs next to nothing: they are found when somebody asks."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def add(self, data: bytes) -> None:
+        """Take what has come."""
+        self._pieces.append(data)
+
+    def payloads(self) -> list[bytes]:
+        """Return the data of all events that are complete, in order."""
+        joined = b"".join(self._pieces).replace(_CRLF_END, _END)
+        self._pieces = [joined]
+        complete, _, _ = joined.rpartition(_END)
+        return [data for block in complete.split(_END) if (data := _data(block))]
+
+
+def _data(block: bytes) -> bytes:
+    """Return the data of one event; its lines, of which there is hardly ever more than one, are joined."""
+    if block.startswith(_DATA) and b"\n" not in block:
+        return block[5:].strip()
+    return b"\n".join(_lines(block))
+
+
+def _lines(block: bytes) -> Iterator[bytes]:
+    for line in block.splitlines():
+        if line.startswith(_DATA):
+            yield line[5:].strip()

@@ -1,1 +1,0 @@
-"""Those who run the models."""
