@@ -183,9 +183,11 @@ def _metrics() -> str:
 
 def _metric(registry: CollectorRegistry, name: str) -> str:
     collector: Any = registry._names_to_collectors[name]  # noqa: SLF001  # nothing public tells the labels
-    described = collector.describe()[0]
+    described = next(family for family in collector.describe() if family.name == name)
     shown = f"{name}_total" if described.type == "counter" else name
-    labels = ", ".join(f"`{label}`" for label in collector._labelnames)  # noqa: SLF001  # as above
+    labelled = described if hasattr(described, "_labelnames") else collector
+    names = labelled._labelnames  # noqa: SLF001  # as above
+    labels = ", ".join(f"`{label}`" for label in names)
     return f"| `{shown}` | {described.type} | {labels} | {described.documentation} |"
 
 

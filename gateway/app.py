@@ -52,6 +52,7 @@ def create_app(  # noqa: PLR0913 - what a gateway is made of, each once
         clock=clock,
         metrics=metrics,
         source=event_source(instance),
+        attributed=config.events_per_record == 1,
         settled=settled,
     )
     calls = {

@@ -15,8 +15,8 @@ __all__ = ["MAX_NAME", "Caller", "Callers"]
 
 MAX_NAME = 512
 """Characters of a name; an event with a longer one would be a dead letter."""
-_HEADER = "x-spendstream-"
 _NAMES = ("org", "team", "project", "environment", "service", "user")
+_HEADERS = {name: f"x-spendstream-{name}".encode() for name in _NAMES}
 _BEARER = "bearer "
 
 Headers = Mapping[bytes, bytes]
@@ -54,8 +54,9 @@ class Callers:
         """Return the caller. Raises Refusal for an unknown key, or a name that is too long."""
         if not self._by_digest:
             _refuse_browsers(headers)
-            return Caller(**{name: _name(headers, name) for name in _NAMES})
-        return replace(self._by_key(headers), user=_name(headers, "user"))
+            return Caller(**{n: _name(headers, h) for n, h in _HEADERS.items() if h in headers})
+        caller, header = self._by_key(headers), _HEADERS["user"]
+        return replace(caller, user=_name(headers, header)) if header in headers else caller
 
     def _by_key(self, headers: Headers) -> Caller:
         """Look the key up by its digest: how long that takes tells nothing about any other key."""
@@ -84,13 +85,13 @@ def _refuse_browsers(headers: Headers) -> None:
         )
 
 
-def _name(headers: Headers, name: str) -> str:
-    header = f"{_HEADER}{name}"
-    raw = headers.get(header.encode(), b"")
+def _name(headers: Headers, header: bytes) -> str:
+    raw = headers[header]
     try:
         text = raw.decode().strip()
     except UnicodeDecodeError:
         text = raw.decode("latin-1").strip()
     if len(text) > MAX_NAME:
-        raise Refusal(400, f"header {header}: at most {MAX_NAME} characters", reason="invalid", param=header)
+        name = header.decode()
+        raise Refusal(400, f"header {name}: at most {MAX_NAME} characters", reason="invalid", param=name)
     return text

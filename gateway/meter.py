@@ -23,6 +23,7 @@ __all__ = ["EVENT_ROOM", "Meter", "Publisher"]
 EVENT_ROOM = 32 * 1024
 """Bytes kept free for the event of each call under way; more than an event with the longest names takes."""
 _RETRY_S = 1.0
+_JSON = [("content-type", b"application/json")]
 
 _log = structlog.get_logger()
 
@@ -39,7 +40,10 @@ class Publisher(Protocol):
 
 
 class Meter:
-    """Admits calls while their events are sure to have room, and settles each of them once."""
+    """Admits calls while their events are sure to have room, and settles each of them once.
+
+    Events have CloudEvents attributes if they are `attributed`, which makes sense where none share a record.
+    """
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class Meter:
         clock: Callable[[], int],
         metrics: GatewayMetrics,
         source: str,
+        attributed: bool,
         settled: SettledSpend | None = None,
     ) -> None:
         self._publisher = publisher
@@ -56,6 +61,7 @@ class Meter:
         self._clock = clock
         self._metrics = metrics
         self._source = source
+        self._attributed = attributed
         self._settled = settled
         self._open = 0
 
@@ -69,7 +75,7 @@ class Meter:
         if not self.has_room:
             raise _no_room()
         self._open += 1
-        self._metrics.active.inc()
+        self._metrics.active += 1
 
     def settle(self, exchange: Exchange) -> None:
         """Journal the call's event, and keep it in the exchange.
@@ -78,11 +84,12 @@ class Meter:
         gets an error in the place of the reply's end.
         """
         self._open -= 1
-        self._metrics.active.dec()
+        self._metrics.active -= 1
         event = self._event(exchange)
         value = TOKENS.encode(event)
         try:
-            self._publisher.emit(USAGE_TOKENS.name, event.team.encode(), value, TOKENS.headers(event))
+            headers = TOKENS.headers(event) if self._attributed else _JSON
+            self._publisher.emit(USAGE_TOKENS.name, event.team.encode(), value, headers)
         except TransientError as error:
             self._metrics.failed("journal")
             _log.error("event not journalled", reason=str(error), record=value.decode())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
 
+from gateway.tallies import Tallies
 from spendstream.events import TokenUsage
 from spendstream.money import PICO
 
@@ -15,67 +16,92 @@ _SECOND_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 2, 4, 8, 16, 32, 64, 128, 300)
 _OVERHEAD_BUCKETS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.05, 0.25)
 
 
+class _ModelTallies:
+    """What is counted of one model."""
+
+    def __init__(self, metrics: GatewayMetrics, model: str) -> None:
+        self.input = metrics.tokens["input", model]
+        self.output = metrics.tokens["output", model]
+        self.cost = metrics.cost[(model,)]
+        self.duration = metrics.duration[(model,)]
+
+
 class GatewayMetrics:
     """Counters of one gateway. Dollars are for the eye: the exact sums are in the events."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, labels, registry=registry)
-
-        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(name, text, labels, registry=registry, buckets=buckets)
-
-        self._input = histogram("ai_input_tokens", "Input tokens of a call", _TOKEN_BUCKETS)
-        self._output = histogram("ai_output_tokens", "Output tokens of a call", _TOKEN_BUCKETS)
-        self._estimated_cost = histogram("ai_estimated_cost", "Cost of a call in US dollars", _DOLLAR_BUCKETS)
-        self._tokens = counter("ai_tokens_total", "Tokens of all calls", "type", "model")
-        self._cost = counter("ai_cost_total", "Cost of all calls in US dollars", "model")
-        self._duration = histogram(
-            "ai_request_duration_seconds", "From a call's arrival to its last piece", _SECOND_BUCKETS, "model"
+        tallies = Tallies(registry)
+        self._input = tallies.histogram("ai_input_tokens", "Input tokens of a call", _TOKEN_BUCKETS)[()]
+        self._output = tallies.histogram("ai_output_tokens", "Output tokens of a call", _TOKEN_BUCKETS)[()]
+        self._estimated_cost = tallies.histogram(
+            "ai_estimated_cost", "Cost of a call in US dollars", _DOLLAR_BUCKETS
+        )[()]
+        self.tokens = tallies.counter("ai_tokens_total", "Tokens of all calls", ("type", "model"))
+        self.cost = tallies.counter("ai_cost_total", "Cost of all calls in US dollars", ("model",))
+        self.duration = tallies.histogram(
+            "ai_request_duration_seconds",
+            "From a call's arrival to its last piece",
+            _SECOND_BUCKETS,
+            ("model",),
         )
-        self._hits = counter("ai_cache_hits_total", "Calls answered from the gateway's cache")
-        self._misses = counter("ai_cache_misses_total", "Calls that the gateway's cache could not answer")
-        self.active = Gauge("ai_active_requests", "Calls under way", registry=registry)
-        self._received = counter("spendstream_gateway_received_total", "Requests for a model's answer")
-        self._sent = counter("spendstream_gateway_sent_total", "Usage events journalled")
-        self._discarded = counter(
-            "spendstream_gateway_discarded_total", "Requests refused without a call, and no event", "reason"
+        self.hits = tallies.counter("ai_cache_hits_total", "Calls answered from the gateway's cache")[()]
+        self.misses = tallies.counter(
+            "ai_cache_misses_total", "Calls that the gateway's cache could not answer"
+        )[()]
+        self._received = tallies.counter(
+            "spendstream_gateway_received_total", "Requests for a model's answer"
+        )[()]
+        self._sent = tallies.counter("spendstream_gateway_sent_total", "Usage events journalled")[()]
+        self._discarded = tallies.counter(
+            "spendstream_gateway_discarded_total",
+            "Requests refused without a call, and no event",
+            ("reason",),
         )
-        self._errors = counter("spendstream_gateway_errors_total", "Failures, by what failed", "stage")
-        self._unpriced = counter("spendstream_gateway_unpriced_total", "Calls no price covers", "model")
-        self._overhead = histogram(
+        self._errors = tallies.counter(
+            "spendstream_gateway_errors_total", "Failures, by what failed", ("stage",)
+        )
+        self._unpriced = tallies.counter(
+            "spendstream_gateway_unpriced_total", "Calls no price covers", ("model",)
+        )
+        self._overhead = tallies.histogram(
             "spendstream_gateway_overhead_seconds", "A call's time outside the provider", _OVERHEAD_BUCKETS
-        )
+        )[()]
+        tallies.register()
+        self.active = 0
+        Gauge("ai_active_requests", "Calls under way", registry=registry).set_function(lambda: self.active)
+        self._models: dict[str, _ModelTallies] = {}
 
     def received(self) -> None:
         """Count a request."""
-        self._received.inc()
+        self._received.add()
 
     def refused(self, reason: str) -> None:
         """Count a request that calls no provider."""
-        self._discarded.labels(reason).inc()
+        self._discarded[(reason,)].add()
 
     def failed(self, stage: str) -> None:
         """Count a failure: of the provider, of the journal, of the gateway itself."""
-        self._errors.labels(stage).inc()
+        self._errors[(stage,)].add()
 
     def unpriced(self, model: str) -> None:
         """Count a call whose cost is not known."""
-        self._unpriced.labels(model).inc()
+        self._unpriced[(model,)].add()
 
     def settled(self, event: TokenUsage) -> None:
         """Count a call whose event is journalled."""
-        self._sent.inc()
-        model = event.request_model
+        self._sent.add()
+        model = self._models.get(event.model)
+        if model is None:
+            model = self._models[event.model] = _ModelTallies(self, event.model)
         self._input.observe(event.input_tokens)
         self._output.observe(event.output_tokens)
-        self._tokens.labels("input", model).inc(event.input_tokens)
-        self._tokens.labels("output", model).inc(event.output_tokens)
-        self._duration.labels(model).observe(event.duration / 1e6)
+        model.input.add(event.input_tokens)
+        model.output.add(event.output_tokens)
+        model.duration.observe(event.duration / 1e6)
         if event.cost is not None:
             dollars = event.cost / PICO
             self._estimated_cost.observe(dollars)
-            self._cost.labels(model).inc(dollars)
+            model.cost.add(dollars)
 
     def overhead(self, seconds: float) -> None:
         """Record what the gateway itself took of a whole reply's time."""
