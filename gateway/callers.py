@@ -17,7 +17,7 @@ MAX_NAME = 512
 """Characters of a name; an event with a longer one would be a dead letter."""
 _NAMES = ("org", "team", "project", "environment", "service", "user")
 _HEADERS = {name: f"x-spendstream-{name}".encode() for name in _NAMES}
-_BEARER = "bearer "
+_BEARER = b"bearer "
 
 Headers = Mapping[bytes, bytes]
 
@@ -60,14 +60,22 @@ class Callers:
 
     def _by_key(self, headers: Headers) -> Caller:
         """Look the key up by its digest: how long that takes tells nothing about any other key."""
-        given = headers.get(b"authorization", b"").decode("latin-1")
-        if not given.lower().startswith(_BEARER):
-            raise _unauthorised("no API key: send the header `Authorization: Bearer <key>`")
-        digest = sha256(given[len(_BEARER) :].strip().encode("latin-1")).hexdigest()
+        given = _key(headers)
+        if not given:
+            raise _unauthorised("no API key: send it as `Authorization: Bearer <key>` or `x-api-key: <key>`")
+        digest = sha256(given).hexdigest()
         caller = self._by_digest.get(digest)
         if caller is None:
             raise _unauthorised("this API key is not known to the gateway")
         return caller
+
+
+def _key(headers: Headers) -> bytes:
+    """Return the key: OpenAI's clients and Anthropic's have a header of their own for it."""
+    given = headers.get(b"authorization", b"")
+    if given[: len(_BEARER)].lower() == _BEARER:
+        return given[len(_BEARER) :].strip()
+    return headers.get(b"x-api-key", b"").strip()
 
 
 def _unauthorised(message: str) -> Refusal:

@@ -12,7 +12,7 @@ from gateway.refusal import Refusal
 from gateway.upstream.provider import Candidate, ProviderError
 from gateway.usage import Usage
 from spendstream.events import TokenUsage, UsageSource
-from spendstream.tokens import count_chat, count_text
+from spendstream.tokens import count_text
 
 __all__ = ["CLIENT_GONE", "Exchange"]
 
@@ -160,7 +160,7 @@ class Exchange:
 
     def _counted(self, text: str, reported: Usage | None = None) -> Usage:
         """Return what we count: of the output always, of the input if nobody has said it."""
-        known = reported or Usage(input_tokens=count_chat(self.model, self.ask.messages))
+        known = reported or Usage(input_tokens=self.dialect.count_input(self.ask, self.model))
         return Usage(
             input_tokens=known.input_tokens,
             output_tokens=max(known.output_tokens, count_text(self.model, text)),

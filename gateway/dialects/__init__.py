@@ -6,12 +6,22 @@ stand that the gateway needs: model, limits and texts of a request; usage, end a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from gateway.dialects.anthropic_messages import AnthropicMessages
 from gateway.dialects.base import Ask, Dialect, Outcome, StreamReader
 from gateway.dialects.openai_chat import OpenAIChat
+from gateway.dialects.openai_responses import OpenAIResponses
+from gateway.dialects.openai_texts import OpenAICompletions, OpenAIEmbeddings
 
 __all__ = ["DIALECTS", "Ask", "Dialect", "Outcome", "StreamReader"]
 
-DIALECTS: Mapping[str, Dialect] = {dialect.path: dialect for dialect in (OpenAIChat(),)}
+_ALL: Sequence[Dialect] = (
+    OpenAIChat(),
+    OpenAICompletions(),
+    OpenAIEmbeddings(),
+    OpenAIResponses(),
+    AnthropicMessages(),
+)
+DIALECTS: Mapping[str, Dialect] = {dialect.path: dialect for dialect in _ALL}
 """By path."""

@@ -28,13 +28,15 @@ _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 class Ask(Struct, frozen=True, kw_only=True):
     """What is read of a request. `fields` are its own bytes, by name, of which the last of a name counts.
 
-    `max_output_tokens` is the caller's limit for all answers together, None without one. `wants_usage` is
-    whether a streamed answer is to end with its usage, if the dialect leaves that to the caller.
+    `messages` are its texts, as messages even where the dialect has none; `tokens` counts input that comes as
+    tokens. `max_output_tokens` is the caller's limit for all answers together, None without one.
+    `wants_usage` is whether a streamed answer is to end with its usage, if that is the caller's to say.
     """
 
     fields: Mapping[str, Raw]
     model: str
     messages: Sequence[ChatMessage]
+    tokens: int = 0
     stream: bool = False
     wants_usage: bool = True
     max_output_tokens: int | None = None
@@ -90,6 +92,9 @@ class Dialect(Protocol):
 
     def ask(self, body: bytes) -> Ask:
         """Read a request; raise Refusal with the field at fault."""
+
+    def count_input(self, ask: Ask, model: str) -> int:
+        """Return the input tokens of a request, as far as its texts tell."""
 
     def forward(self, ask: Ask, model: str) -> bytes:
         """Return what a provider is asked."""

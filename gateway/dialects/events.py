@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["DONE", "EventLog", "event"]
+__all__ = ["DONE", "DONE_PAYLOAD", "EventLog", "event"]
 
+DONE_PAYLOAD = b"[DONE]"
 DONE = b"data: [DONE]\n\n"
 
 _END = b"\n\n"

@@ -9,11 +9,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gateway.dialects.base import Ask, Outcome, decode, decode_fields, usage_of
-from gateway.dialects.events import DONE, EventLog, event
+from gateway.dialects.events import DONE, DONE_PAYLOAD, EventLog, event
 from gateway.refusal import Refusal
 from gateway.usage import Usage
 from spendstream.events import Operation
-from spendstream.tokens import ChatMessage
+from spendstream.tokens import ChatMessage, count_chat
 
 __all__ = ["OpenAIChat", "OpenAIUsage", "StreamOptions"]
 
@@ -87,9 +87,17 @@ class _Message(Struct, frozen=True):
 
 class _Choice(Struct, frozen=True):
     index: int = 0
+    text: str | None = None
     message: _Message | None = None
     delta: _Message | None = None
     finish_reason: str | None = None
+
+    def texts(self) -> Iterator[str]:
+        if self.text:
+            yield self.text
+        for message in (self.message, self.delta):
+            if message is not None:
+                yield from message.texts()
 
 
 class _Error(Struct, frozen=True):
@@ -131,6 +139,10 @@ class OpenAIChat:
             user=request.user or "",
         )
 
+    def count_input(self, ask: Ask, model: str) -> int:
+        """Return the input tokens of a request; of pictures and tools, only the model knows."""
+        return count_chat(model, ask.messages)
+
     def forward(self, ask: Ask, model: str) -> bytes:
         """Return what a provider is asked; of a stream always its usage as well."""
         changed: dict[str, Any] = {} if model == ask.model else {"model": model}
@@ -158,9 +170,7 @@ class OpenAIChat:
             reply = _replies.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return ""
-        return "".join(
-            text for choice in reply.choices or () for text in (choice.message or _Message()).texts()
-        )
+        return "".join(text for choice in reply.choices or () for text in choice.texts())
 
     def replay(self, body: bytes, ask: Ask) -> Iterator[bytes]:
         """Yield a whole answer as the events of a streamed one."""
@@ -209,7 +219,8 @@ class _ChatStream:
 
     def has_text(self, data: bytes) -> bool:
         """Tell whether there is any text in what the provider sent."""
-        return (b'"content":' in data and b'"content":""}' not in data) or b'"tool_calls":' in data
+        told = b'"content":"' in data and b'"content":""' not in data
+        return told or b'"tool_calls":' in data or b'"text":"' in data
 
     def outcome(self) -> Outcome:
         """Return what it has come to until now."""
@@ -223,7 +234,7 @@ class _ChatStream:
             text
             for reply in _decoded(self._log.payloads())
             for choice in reply.choices or ()
-            for text in (choice.delta or _Message()).texts()
+            for text in choice.texts()
         )
 
     def whole(self) -> bytes:
@@ -272,18 +283,23 @@ def _assembled(payloads: list[bytes]) -> dict[str, Any]:
     choices: dict[int, dict[str, Any]] = {}
     usage = None
     for payload in payloads:
-        if payload == b"[DONE]":
+        if payload == DONE_PAYLOAD:
             continue
         chunk = _anything.decode(payload)
         reply = {**chunk, **reply}
         usage = chunk.get("usage") or usage
         for part in chunk.get("choices") or ():
-            choice = choices.setdefault(part["index"], {"index": part["index"], "message": {}})
-            choice["logprobs"] = None
-            choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
-            _grow(choice["message"], part.get("delta") or {})
-    reply.update(object="chat.completion", choices=[choices[index] for index in sorted(choices)], usage=usage)
-    return reply
+            _grow_choice(choices.setdefault(part["index"], {"index": part["index"], "logprobs": None}), part)
+    kind = reply["object"].removesuffix(".chunk")
+    return {**reply, "object": kind, "choices": [choices[index] for index in sorted(choices)], "usage": usage}
+
+
+def _grow_choice(choice: dict[str, Any], part: dict[str, Any]) -> None:
+    choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
+    if "text" in part:
+        choice["text"] = choice.get("text", "") + part["text"]
+    else:
+        _grow(choice.setdefault("message", {}), part.get("delta") or {})
 
 
 def _grow(message: dict[str, Any], delta: dict[str, Any]) -> None:

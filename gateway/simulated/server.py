@@ -14,9 +14,9 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.dialects import DIALECTS
+from gateway.dialects import DIALECTS, Ask, Dialect
 from gateway.refusal import Refusal
-from gateway.simulated.formats import FORMATS, Format
+from gateway.simulated.formats import FORMATS, Format, embeddings
 from gateway.simulated.invoice import Invoice
 from gateway.simulated.models import Call, Failure, Models, Piece
 from gateway.usage import Usage
@@ -43,11 +43,14 @@ class SimulatedProvider:
         if path not in DIALECTS:
             await _whole(send, 404, b'{"error":{"message":"no such API"}}')
             return
-        body = await _read(receive)
+        body, dialect = await _read(receive), DIALECTS[path]
         try:
-            ask = DIALECTS[path].ask(body)
+            ask = dialect.ask(body)
         except Refusal as refusal:
-            await _whole(send, refusal.status, DIALECTS[path].error(refusal))
+            await _whole(send, refusal.status, dialect.error(refusal))
+            return
+        if dialect.operation == "embeddings":
+            await self._embed(dialect, ask, send)
             return
         number = f"{next(self._numbers):x}"
         form = FORMATS[path](number, ask.model, now_micros() // 10**6, include_usage=ask.wants_usage)
@@ -65,6 +68,11 @@ class SimulatedProvider:
             await _while_somebody_reads(self._stream(call, form, send), receive)
         else:
             await self._answer(call, form, send)
+
+    async def _embed(self, dialect: Dialect, ask: Ask, send: Send) -> None:
+        tokens = dialect.count_input(ask, ask.model)
+        self.invoice.charge(ask.model, Usage(input_tokens=tokens))
+        await _whole(send, 200, embeddings(ask.model, len(ask.messages), tokens))
 
     async def _answer(self, call: Call, form: Format, send: Send) -> None:
         text, last = "", Piece()
