@@ -156,7 +156,7 @@ def _show(report: _Report, console: Console) -> None:
         )
     console.print(
         "CPU is user and system time of the gateway and all it starts, for each request. Added is what a "
-        "whole reply takes more than from the provider directly, in the median and for 99 of 100; alone is at one "
+        "whole reply takes more than from the provider directly (median, 99 of 100); alone is at one "
         "connection. Others is the share of a core that load and provider use together. A stream's chunks "
         f"are {PAUSE_S * 1e3:.0f} ms apart, which bounds streams/s."
     )
