@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -165,9 +166,9 @@ def _show(report: _Report, console: Console) -> None:
 
 
 def _table(report: _Report, kind: str, title: str) -> Table:
-    table = Table(title=title)
+    table = Table(title=title, box=SIMPLE_HEAD)
     table.add_column("gateway", no_wrap=True)
-    for name in ("req/s", "CPU µs", "added ms", "alone ms", "MiB", "ours: CPU", "ours: req/s", "others %"):
+    for name in ("req/s", "CPU µs", "added ms", "alone ms", "CPU, ours 1", "req/s, ours 1"):
         table.add_column(name, justify="right", no_wrap=True)
     direct = report.direct.get(kind)
     if direct:
@@ -183,10 +184,8 @@ def _cells(figures: Figures, ratios: _Ratios | None) -> Iterator[str]:
     yield f"{figures.cpu_us:,.0f}"
     yield _milliseconds(figures.added_p50_us, figures.added_p99_us)
     yield _milliseconds(figures.added_alone_p50_us, figures.added_alone_p99_us)
-    yield f"{figures.mib_before:,}→{figures.mib_after:,}"
     yield f"{ratios.cpu:.1f}" if ratios else ""
     yield f"{ratios.requests_per_second:.1f}" if ratios else ""
-    yield f"{figures.load_percent + figures.provider_percent:.0f}"
 
 
 def _milliseconds(*micros: float) -> str:
