@@ -1,7 +1,7 @@
 """A provider that answers at once and costs next to nothing: what gateways are measured against.
 
 It speaks OpenAI's chat completions and Anthropic's messages, whole and streamed, over connections that stay
-open. `max_tokens` says how many tokens an answer has; of a stream, each is a chunk of its own, and two of
+open. `max_tokens` (or `max_completion_tokens`) says how many tokens an answer has; of a stream, each is a chunk of its own, and two of
 them are a pause apart, since a provider's chunks never come all at once.
 """
 
@@ -28,7 +28,7 @@ _WORDS = (" value", " cost", " team", " model", " month")  # some gateways end a
 _MODEL = "gpt-4o-mini"
 _CREATED = 1_700_000_000
 
-_TOKENS = re.compile(rb'"max_tokens":\s*(\d+)')
+_TOKENS = re.compile(rb'"max_(?:completion_)?tokens":\s*(\d+)')
 _STREAM = re.compile(rb'"stream":\s*true')
 _USAGE = re.compile(rb'"include_usage":\s*true')
 _JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
