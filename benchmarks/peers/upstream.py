@@ -1,8 +1,8 @@
 """A provider that answers at once and costs next to nothing: what gateways are measured against.
 
 It speaks OpenAI's chat completions and Anthropic's messages, whole and streamed, over connections that stay
-open. `max_tokens` (or `max_completion_tokens`) says how many tokens an answer has; of a stream, each is a chunk of its own, and two of
-them are a pause apart, since a provider's chunks never come all at once.
+open. `max_tokens` (or `max_completion_tokens`) says how many tokens an answer has. Of a stream, each is a
+chunk of its own, a pause after the one before, since a provider's chunks never come all at once.
 """
 
 from __future__ import annotations

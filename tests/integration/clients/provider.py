@@ -200,7 +200,9 @@ def _message_stream(body: Json) -> Iterator[Json]:
     deltas: list[Json] = [{"type": "text_delta", "text": piece} for piece in _PIECES]
     if tool:
         block = {"type": "tool_use", "id": CALL_ID, "name": tool, "input": {}}
-        deltas = [{"type": "input_json_delta", "partial_json": part} for part in (ARGUMENTS[:6], ARGUMENTS[6:])]
+        deltas = [
+            {"type": "input_json_delta", "partial_json": part} for part in (ARGUMENTS[:6], ARGUMENTS[6:])
+        ]
     yield {"type": "content_block_start", "index": 0, "content_block": block}
     yield {"type": "ping"}
     for delta in deltas:
@@ -227,7 +229,7 @@ STREAMS = {
 
 
 def _encoded(name: str, events: Iterator[Json]) -> Iterator[bytes]:
-    """Yield server-sent events: with their types where the API names them, and OpenAI's end where it has one."""
+    """Yield server-sent events: with their types, or with an end, as the API has them."""
     named = name in ("responses", "messages")
     for event in events:
         if named:

@@ -54,9 +54,7 @@ def test_a_message_is_answered_whole_with_the_usage_that_the_provider_reported(c
 
 
 def test_a_message_is_streamed_in_anthropic_s_events(client, prompt):
-    events = list(
-        client.messages.create(model=CLAUDE, max_tokens=ROOM, messages=asking(prompt), stream=True)
-    )
+    events = list(client.messages.create(model=CLAUDE, max_tokens=ROOM, messages=asking(prompt), stream=True))
     kinds = [event.type for event in events]
     deltas = [event.delta.text for event in events if event.type == "content_block_delta"]
     assert (kinds[0], kinds[-1]) == ("message_start", "message_stop")
@@ -119,9 +117,9 @@ def test_the_provider_is_shown_its_own_key_and_never_the_client_s(client, provid
 
 
 def test_a_wrong_key_is_an_authentication_error(gateway, prompt):
-    with anthropic.Anthropic(api_key="sk-wrong", base_url=gateway, max_retries=0) as client:
-        with pytest.raises(anthropic.AuthenticationError) as caught:
-            client.messages.create(model=CLAUDE, max_tokens=ROOM, messages=asking(prompt))
+    stranger = anthropic.Anthropic(api_key="sk-wrong", base_url=gateway, max_retries=0)
+    with stranger, pytest.raises(anthropic.AuthenticationError) as caught:
+        stranger.messages.create(model=CLAUDE, max_tokens=ROOM, messages=asking(prompt))
     assert caught.value.body["type"] == "error"
     assert caught.value.body["error"]["type"] == "authentication_error"
 
@@ -133,9 +131,8 @@ def test_an_unknown_model_is_not_found(client, prompt):
 
 
 async def test_the_asynchronous_client_is_answered(gateway, prompt):
-    async with anthropic.AsyncAnthropic(api_key=KEY, base_url=gateway, max_retries=0) as client:
-        async with client.messages.stream(
-            model=CLAUDE, max_tokens=ROOM, messages=asking(prompt)
-        ) as stream:
-            text = "".join([piece async for piece in stream.text_stream])
+    client = anthropic.AsyncAnthropic(api_key=KEY, base_url=gateway, max_retries=0)
+    question = {"model": CLAUDE, "max_tokens": ROOM, "messages": asking(prompt)}
+    async with client, client.messages.stream(**question) as stream:
+        text = "".join([piece async for piece in stream.text_stream])
     assert text == ANSWER

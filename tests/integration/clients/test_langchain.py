@@ -84,6 +84,7 @@ def test_a_tool_is_called_and_its_result_taken(model, weather, prompt, streamed)
     assert bound.invoke(turns).text == ANSWER
 
 
+@pytest.mark.asyncio(loop_scope="module")  # it keeps connections for longer than a test
 async def test_a_model_answers_asynchronously(model, prompt):
     assert (await model.ainvoke(prompt)).text == ANSWER
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from tests.integration.clients.conftest import CHAT_MODEL, CLAUDE, EMBEDDING_MODEL, KEY
 from tests.integration.clients.provider import ANSWER, ARGUMENTS, CALL_ID, INPUT_TOKENS, OUTPUT_TOKENS, VECTOR
 
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else it fetches prices when imported
 pytest.importorskip("litellm", reason="LiteLLM is not installed: make test-clients")
-import litellm  # noqa: E402 - only where it is installed
+import litellm
 
 TOOLS: list[Any] = [
     {
@@ -63,6 +65,7 @@ def test_a_tool_is_called_and_its_result_taken(target, prompt):
     assert reply.choices[0].message.content == ANSWER
 
 
+@pytest.mark.asyncio(loop_scope="module")  # it keeps connections for longer than a test
 async def test_a_chat_is_answered_asynchronously(target, prompt):
     reply = await litellm.acompletion(**target, messages=asking(prompt))
     assert reply.choices[0].message.content == ANSWER

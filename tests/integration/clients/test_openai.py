@@ -25,6 +25,7 @@ openai = pytest.importorskip("openai", reason="OpenAI's client is not installed:
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 FUNCTION = {"name": "weather", "description": "The weather of a city", "parameters": PARAMETERS}
 TOOLS: list[Any] = [{"type": "function", "function": FUNCTION}]
+FLAT_TOOL: Any = {"type": "function", "strict": False, **FUNCTION}
 TOTAL = INPUT_TOKENS + OUTPUT_TOKENS
 
 
@@ -96,7 +97,9 @@ class TestChat:
             model=CHAT_MODEL, messages=asking(prompt), tools=TOOLS, stream=True
         )
         chunks = list(stream)
-        calls = [chunk.choices[0].delta.tool_calls[0] for chunk in chunks if chunk.choices[0].delta.tool_calls]
+        calls = [
+            chunk.choices[0].delta.tool_calls[0] for chunk in chunks if chunk.choices[0].delta.tool_calls
+        ]
         assert (calls[0].id, calls[0].function.name) == (CALL_ID, "weather")
         assert "".join(call.function.arguments or "" for call in calls) == ARGUMENTS
         assert chunks[-1].choices[0].finish_reason == "tool_calls"
@@ -163,8 +166,6 @@ class TestEmbeddings:
 
 
 class TestResponses:
-    TOOL: Any = {"type": "function", "strict": False, **FUNCTION}
-
     def test_answers_whole_with_usage(self, client, prompt):
         reply = client.responses.create(model=CHAT_MODEL, instructions="Be brief.", input=prompt)
         assert reply.output_text == ANSWER
@@ -181,26 +182,24 @@ class TestResponses:
         assert [event.sequence_number for event in events] == list(range(len(events)))
 
     def test_asks_for_a_tool_and_takes_its_result(self, client, prompt):
-        reply = client.responses.create(model=CHAT_MODEL, input=prompt, tools=[self.TOOL])
+        reply = client.responses.create(model=CHAT_MODEL, input=prompt, tools=[FLAT_TOOL])
         (call,) = reply.output
         assert (call.type, call.name, call.arguments) == ("function_call", "weather", ARGUMENTS)
         result = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
         turns = [{"role": "user", "content": prompt}, call.model_dump(exclude_none=True), result]
-        assert client.responses.create(model=CHAT_MODEL, input=turns, tools=[self.TOOL]).output_text == ANSWER
+        assert client.responses.create(model=CHAT_MODEL, input=turns, tools=[FLAT_TOOL]).output_text == ANSWER
 
     def test_streams_a_tool_s_call(self, client, prompt):
-        events = list(
-            client.responses.create(model=CHAT_MODEL, input=prompt, tools=[self.TOOL], stream=True)
-        )
+        events = list(client.responses.create(model=CHAT_MODEL, input=prompt, tools=[FLAT_TOOL], stream=True))
         kind = "response.function_call_arguments.delta"
         assert "".join(event.delta for event in events if event.type == kind) == ARGUMENTS
 
 
 class TestRefusals:
     def test_a_wrong_key_is_an_authentication_error(self, gateway, prompt):
-        with openai.OpenAI(api_key="sk-wrong", base_url=f"{gateway}/v1", max_retries=0) as client:
-            with pytest.raises(openai.AuthenticationError) as caught:
-                client.chat.completions.create(model=CHAT_MODEL, messages=asking(prompt))
+        stranger = openai.OpenAI(api_key="sk-wrong", base_url=f"{gateway}/v1", max_retries=0)
+        with stranger, pytest.raises(openai.AuthenticationError) as caught:
+            stranger.chat.completions.create(model=CHAT_MODEL, messages=asking(prompt))
         assert caught.value.code == "invalid_api_key"
 
     def test_an_unknown_model_is_not_found(self, client, prompt):
