@@ -17,7 +17,16 @@ from typing import Self
 
 from infra.local.broker import die_with_parent
 
-__all__ = ["BenchmarkError", "Child", "cpu_seconds", "free_port", "peak_mib", "resident_mib"]
+__all__ = [
+    "BenchmarkError",
+    "Child",
+    "cpu_seconds",
+    "free_port",
+    "peak_mib",
+    "resident_mib",
+    "tree_cpu_seconds",
+    "tree_resident_mib",
+]
 
 _READY_S = 120.0  # a stock Faust with tables takes half a minute
 _STOP_S = 8.0
@@ -34,7 +43,7 @@ class BenchmarkError(Exception):
 
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time, user and system, that a process has used so far, in all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = _stat(pid)
     return (int(fields[11]) + int(fields[12])) / _TICKS  # utime and stime, see proc(5)
 
 
@@ -46,6 +55,39 @@ def peak_mib(pid: int) -> float:
 def resident_mib(pid: int) -> float:
     """Return the memory that a process holds now, in MiB."""
     return _memory_mib(pid, "VmRSS")
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process and all its descendants have used so far."""
+    return sum(cpu_seconds(member) + _reaped_cpu_seconds(member) for member in _tree(pid))
+
+
+def tree_resident_mib(pid: int) -> float:
+    """Return the memory that a process and its descendants hold now, in MiB; shared pages count for each."""
+    return sum(resident_mib(member) for member in _tree(pid))
+
+
+def _reaped_cpu_seconds(pid: int) -> float:
+    fields = _stat(pid)
+    return (int(fields[13]) + int(fields[14])) / _TICKS  # cutime and cstime, see proc(5)
+
+
+def _tree(pid: int) -> list[int]:
+    """Return a process and its descendants that live."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):  # it has ended meanwhile
+                children.setdefault(int(_stat(int(folder.name))[1]), []).append(int(folder.name))
+    found = [pid]
+    for member in found:  # grows as it goes
+        found += children.get(member, [])
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the third on: state, parent, and so on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _memory_mib(pid: int, name: str) -> float:
