@@ -316,7 +316,7 @@ class TestYaml:
         [
             ("budgets:\n - id: a\n   id: b", "not valid YAML: id is given twice in line 2"),
             ("budgets: [", "not valid YAML: while parsing"),
-            ("- 1", "expected the sections budgets and currency_rates"),
+            ("- 1", "expected the sections budgets, currency_rates, limits"),
             (
                 "budgets: !!python/object/apply:os.getcwd []",
                 "not valid YAML: could not determine a constructor",
