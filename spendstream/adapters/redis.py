@@ -110,7 +110,7 @@ class Redis:
             reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             reply.set_exception(RedisUnavailable(f"{self._where}: no connection", retry_after=1.0))
             return reply
-        return self._connection.send(pack_command(command))
+        return self._connection.send(command)
 
     @property
     def _where(self) -> str:
@@ -153,10 +153,10 @@ class Redis:
         address = self._address
         if address.password:
             names = (address.user,) if address.user else ()
-            await connection.send(pack_command(("AUTH", *names, address.password)))
+            await connection.send(("AUTH", *names, address.password))
         if address.database:
-            await connection.send(pack_command(("SELECT", address.database)))
-        await connection.send(pack_command(("PING",)))
+            await connection.send(("SELECT", address.database))
+        await connection.send(("PING",))
 
 
 class _Connection(asyncio.Protocol):
@@ -180,7 +180,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.abort(f"the connection broke: {exc or 'the server closed it'}")
 
-    def send(self, packed: bytes) -> asyncio.Future[Any]:
+    def send(self, command: tuple[Argument, ...]) -> asyncio.Future[Any]:
         """Send a command with all others of this turn of the loop; the future gets its answer."""
         reply = self._loop.create_future()
         if self.lost.is_set():
@@ -188,7 +188,7 @@ class _Connection(asyncio.Protocol):
             return reply
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        self._unsent.append(packed)
+        self._unsent.append(pack_command(command))  # type: ignore[arg-type]  # any tuple is fine
         self._waiting.append((reply, self._loop.time()))
         return reply
 

@@ -50,7 +50,7 @@ _ON_BREACH: Mapping[Enforcement, tuple[OnBreach, ...]] = {
     "soft": ("allow", "downgrade"),
     "hard": ("reject", "downgrade"),
 }
-"""What may happen on a breach; the first is what happens where nothing is said."""
+"""What may happen on a breach."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -85,7 +85,9 @@ class Entry(Struct, frozen=True, kw_only=True):
     @property
     def breach(self) -> OnBreach:
         """What happens on a breach, said or not."""
-        return self.on_breach or next(iter(_ON_BREACH[self.enforce]), "allow")
+        if self.on_breach is None:
+            return "reject" if self.enforce == "hard" else "allow"
+        return self.on_breach
 
 
 def read_entry(raw: Mapping[str, Any], mistakes: Mistakes) -> Entry | None:
@@ -150,6 +152,8 @@ def _check_enforcement(values: Mapping[str, Any], mistakes: Mistakes) -> None:
         mistakes.add("throttle", "needs enforce: shadow, soft or hard")
     if enforce == "none" and "key_id" in values["scope"]:
         mistakes.add("scope.key_id", "spend by key has no alerts: needs enforce: shadow, soft or hard")
+    if "key_id" in values["scope"] and values.get("roll_over", Share(0)) != Share(0):
+        mistakes.add("roll_over", "the budget of a key carries nothing over")
     for name in values["scope"]:
         if enforce != "none" and name not in REQUEST_DIMENSIONS:
             mistakes.add(f"scope.{name}", f"no request has one, so enforce: {enforce} cannot be")
