@@ -6,8 +6,8 @@ at a time; a request that was settled is remembered for `memory`, both in micros
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 
 from spendstream.limits.claims import (
     SLOTS,
@@ -107,13 +107,15 @@ class ReservationBook:
         self._ends: dict[str, int] = {}
         self._buckets: dict[str, _Bucket] = {}
         self._open: dict[str, _Open] = {}
-        self._settled: dict[str, int] = {}
+        self._settled: set[str] = set()
+        self._expiry: deque[tuple[int, str]] = deque()  # the first key of a dict is slow to find after deletions
+        self._forgotten: deque[tuple[int, str]] = deque()
 
     async def reserve(self, request: str, holds: Sequence[Hold], draws: Sequence[Draw], now: int) -> Answer:
         """Take all holds and draws, or none."""
         self._sweep(now)
         totals = [self._total(hold.account, now) for hold in holds]
-        used = [total.used for total in totals]
+        used = [total.opening + total.settled + total.open for total in totals]
         if request in self._open or request in self._settled:
             return Answer(granted=True, used=used, waits=[0] * len(draws), frees=[0] * len(holds))
         waits = [self._wait(draw, now) for draw in draws] if draws else _NO_WAITS
@@ -123,13 +125,14 @@ class ReservationBook:
             frees = list(map(_frees, holds, totals))
             return Answer(granted=False, used=used, waits=waits, frees=frees)
         amounts: dict[str, int] = {}
-        for hold, total in zip(holds, totals, strict=True):
-            total.open += hold.amount
-            amounts[hold.account.name] = hold.amount
+        for (account, amount, _), total in zip(holds, totals, strict=True):
+            total.open += amount
+            amounts[account.name] = amount
         for draw, wait in zip(draws, waits, strict=True):
             if not wait:
                 self._buckets[draw.bucket].level += draw.cost
         self._open[request] = _Open(amounts, now + self._ttl)
+        self._expiry.append((now + self._ttl, request))
         return Answer(granted=True, used=used, waits=waits)
 
     async def extend(self, request: str, holds: Sequence[Hold], now: int) -> bool:
@@ -149,14 +152,15 @@ class ReservationBook:
             total.open += more
             amounts[name] = amounts.get(name, 0) + more
         record.expires_at = now + self._ttl
-        self._open[request] = self._open.pop(request)  # the oldest comes first
+        self._expiry.append((record.expires_at, request))
         return True
 
     async def settle(self, request: str, costs: Sequence[Cost], refills: Sequence[Refill], now: int) -> bool:
         """Charge what a request did cost, and free all that it holds."""
         if request in self._settled:
             return False
-        self._settled[request] = now + self._memory
+        self._settled.add(request)
+        self._forgotten.append((now + self._memory, request))
         self._free(request)
         for account, amount in costs:
             self._total(account, now).charge(account.slot, amount, now)
@@ -226,19 +230,22 @@ class ReservationBook:
         for name, amount in record.amounts.items():
             total = self._totals.get(name)
             if total is not None:
-                total.open -= amount
+                total.open = max(total.open - amount, 0)  # it may have been forgotten, and begun anew
         return True
 
     def _sweep(self, now: int) -> None:
         """Free what expired, and forget what was settled long ago; the oldest come first in both."""
-        for request, record in list(islice(self._open.items(), _SWEEP)):
-            if record.expires_at > now:
+        for _ in range(_SWEEP):
+            if not self._expiry or self._expiry[0][0] > now:
                 break
-            self._free(request)
-        for request, until in list(islice(self._settled.items(), _SWEEP)):
-            if until > now:
+            _, request = self._expiry.popleft()
+            record = self._open.get(request)
+            if record is not None and record.expires_at <= now:
+                self._free(request)
+        for _ in range(_SWEEP):
+            if not self._forgotten or self._forgotten[0][0] > now:
                 break
-            del self._settled[request]
+            self._settled.discard(self._forgotten.popleft()[1])
 
 
 def _frees(hold: Hold, total: _Total) -> int:

@@ -144,12 +144,13 @@ class Guard:
 
 def _refills(grant: Grant, cost: int, tokens: int) -> list[Refill]:
     """Return what the draws of a request took too much or too little of."""
-    refills = [
-        Refill(draw.bucket, (tokens - grant.tokens) * MINUTE, draw.leak)
-        for draw in grant.token_draws
-        if tokens != grant.tokens
-    ]
-    for draw in grant.pace_draws:
-        if grant.estimate and cost != grant.estimate:
-            refills.append(Refill(draw.bucket, draw.cost * (cost - grant.estimate) // grant.estimate, draw.leak))
+    refills = []
+    if tokens != grant.tokens:
+        change = (tokens - grant.tokens) * MINUTE
+        refills += [Refill(draw.bucket, change, draw.leak) for draw in grant.token_draws]
+    estimate = grant.estimate
+    if estimate and cost != estimate:
+        refills += [
+            Refill(draw.bucket, draw.cost * (cost - estimate) // estimate, draw.leak) for draw in grant.pace_draws
+        ]
     return refills

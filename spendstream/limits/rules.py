@@ -187,6 +187,8 @@ class Rules:
         """Return the draws of tokens and of pace that were made."""
         tokens = len(self._request_draws)
         pace = tokens + len(self._tokens)
+        if not any(waits):
+            return list(draws[tokens:pace]), list(draws[pace:])
         made = [None if wait else draw for draw, wait in zip(draws, waits, strict=True)]
         return [draw for draw in made[tokens:pace] if draw], [draw for draw in made[pace:] if draw]
 
