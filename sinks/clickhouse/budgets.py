@@ -124,7 +124,7 @@ class ClickHouseBudgetStore:
         )
 
     async def _cost_of_windows(self, scope: Mapping[str, str], start: int, end: int) -> int:
-        """Return the cost of the windows in [start, end), whole minutes in seconds; of hours where there are."""
+        """Return the cost of the windows in [start, end), in seconds of whole minutes."""
         first = min(-(-start // HOUR) * HOUR, end)
         last = max(end // HOUR * HOUR, first)
         conditions, values = _within(scope)

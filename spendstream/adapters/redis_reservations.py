@@ -47,7 +47,10 @@ class RedisReservations:
         granted, *rest = await scripts.RESERVE.run(self._redis, keys, *arguments)
         between, end = len(holds), len(holds) + len(draws)
         return Answer(
-            granted=granted == 1, used=list(map(int, rest[:between])), waits=rest[between:end], frees=rest[end:]
+            granted=granted == 1,
+            used=list(map(int, rest[:between])),
+            waits=rest[between:end],
+            frees=rest[end:],
         )
 
     async def extend(self, request: str, holds: Sequence[Hold], now: int) -> bool:

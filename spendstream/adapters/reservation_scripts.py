@@ -1,7 +1,7 @@
 """The Lua that keeps accounts and buckets in Redis: one script for each verb of `Reservations`.
 
-A number of Lua is a double, exact to 2^53: nine thousand dollars. Money is therefore decimal text in Redis and
-in Lua, and is added and compared as dollars and picodollars apart, each of which is exact in a double.
+A number of Lua is a double, exact to 2^53: nine thousand dollars. Money is therefore decimal text, added and
+compared as dollars and picodollars apart, each of which is exact in a double.
 
 An account is a hash: `since`, `opening` (with `read_at`), `settled`, `open`; if rolling also `first`, the
 oldest part that counts, and a field by number for each part. What a request holds is one field of the hash
@@ -135,9 +135,10 @@ end
 
 local function refill(first_key, first_argument, now)
   for place = 0, #KEYS - first_key do
-    local change, leak = tonumber(ARGV[first_argument + 2 * place]), tonumber(ARGV[first_argument + 2 * place + 1])
-    local filled, at = level(KEYS[first_key + place], leak, now)
-    fill(KEYS[first_key + place], math.max(filled + change, 0), at, leak)
+    local bucket, argument = KEYS[first_key + place], first_argument + 2 * place
+    local change, leak = tonumber(ARGV[argument]), tonumber(ARGV[argument + 1])
+    local filled, at = level(bucket, leak, now)
+    fill(bucket, math.max(filled + change, 0), at, leak)
   end
 end
 """.replace("SLOTS", str(SLOTS)).replace("SWEEP", str(SWEEP))

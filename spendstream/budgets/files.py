@@ -28,7 +28,7 @@ _SECTIONS = ("budgets", "currency_rates", "limits")
 
 
 class BudgetFile(Struct, frozen=True, kw_only=True):
-    """The budgets of a file, the rates for all that are in another currency, and limits; each can be empty."""
+    """The budgets of a file, the rates for those in another currency, and rate limits; all can be empty."""
 
     budgets: Sequence[Budget] = ()
     limits: Sequence[RateLimit] = ()

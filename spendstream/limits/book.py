@@ -30,7 +30,7 @@ _NO_WAITS: tuple[int, ...] = ()
 class _Total:
     """One account."""
 
-    __slots__ = ("first", "opening", "read_at", "open", "settled", "since", "slots")
+    __slots__ = ("first", "open", "opening", "read_at", "settled", "since", "slots")
 
     def __init__(self, since: int) -> None:
         self.since = since
@@ -108,7 +108,9 @@ class ReservationBook:
         self._buckets: dict[str, _Bucket] = {}
         self._open: dict[str, _Open] = {}
         self._settled: set[str] = set()
-        self._expiry: deque[tuple[int, str]] = deque()  # the first key of a dict is slow to find after deletions
+        self._expiry: deque[tuple[int, str]] = (
+            deque()
+        )  # the first key of a dict is slow to find after deletions
         self._forgotten: deque[tuple[int, str]] = deque()
 
     async def reserve(self, request: str, holds: Sequence[Hold], draws: Sequence[Draw], now: int) -> Answer:

@@ -78,7 +78,9 @@ class Breach(Struct, frozen=True, kw_only=True):
             case "concurrency":
                 return f"limit {self.limit}: too many requests at once"
             case _:
-                return f"limit {self.limit}: {self.left} {self.kind} left of this minute, {self.asked} asked for"
+                return (
+                    f"limit {self.limit}: {self.left} {self.kind} left of this minute, {self.asked} asked for"
+                )
 
 
 class Grant(Struct, frozen=True, kw_only=True):
@@ -123,7 +125,10 @@ class Rejected(Struct, frozen=True, kw_only=True):
     def unavailable(cls, message: str, retry_after: float) -> Rejected:
         """Return the refusal where limits cannot be asked, and nothing may go on without them."""
         return cls(
-            status=_UNAVAILABLE, code="limits_unavailable", message=message, retry_after=max(round(retry_after), 1)
+            status=_UNAVAILABLE,
+            code="limits_unavailable",
+            message=message,
+            retry_after=max(round(retry_after), 1),
         )
 
 

@@ -1,8 +1,8 @@
-"""What goes on while the shared store is away: nothing, or enforcement by this process alone; never lost spend.
+"""What goes on while the shared store is away: nothing, or limits of this process alone; no spend is lost.
 
 Settlements of that time wait in a queue, in order, and are told to the store when it is back. There they
-count once, also where the store had heard of one and could not say so. The queue is bounded: what does not fit
-is left to the ledger, from which the store's openings come, and counted in `forgotten`.
+count once, also where the store had heard of one and could not say so. The queue is bounded: what does not
+fit is left to the ledger, which has every event, and counted in `forgotten`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Settlement(NamedTuple):
 class Failover:
     """A `shared` store, and what to do without it: with `fail_open`, grant by what was last seen of it.
 
-    `ttl` and `memory` are those of the shared store, in microseconds; `most_owed` is how many settlements wait.
+    `ttl` and `memory` are those of the shared store, in microseconds; at most `most_owed` settlements wait.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Failover:
         return await local.reserve(request, holds, draws, now)
 
     async def extend(self, request: str, holds: Sequence[Hold], now: int) -> bool:
-        """Let a reservation live on; one that only the shared store knows is made anew here while it is away."""
+        """Let a reservation live on; while the shared store is away, one that only it knows is made anew."""
         if self._local is None:
             try:
                 return await self._shared.extend(request, holds, now)
@@ -106,7 +106,9 @@ class Failover:
                     raise
                 self._be_alone(error)
         local = await self._opened(holds, now)
-        return await local.extend(request, holds, now) or (await local.reserve(request, holds, (), now)).granted
+        return (
+            await local.extend(request, holds, now) or (await local.reserve(request, holds, (), now)).granted
+        )
 
     async def settle(self, request: str, costs: Sequence[Cost], refills: Sequence[Refill], now: int) -> bool:
         """Charge what a request did cost, now or when the store is back. False if that was done before."""
@@ -167,11 +169,9 @@ class Failover:
     async def _tell(self, settlements: Sequence[_Settlement]) -> None:
         """Tell the shared store these, the oldest that are owed; they leave the queue when it has them all."""
         told = [self._shared.settle(*settlement) for settlement in settlements]
-        failures = [
-            error for error in await asyncio.gather(*told, return_exceptions=True) if isinstance(error, Exception)
-        ]
-        if failures:
-            raise failures[0]
+        for answer in await asyncio.gather(*told, return_exceptions=True):
+            if isinstance(answer, BaseException):
+                raise answer
         for settlement in settlements:
             if self._owed and self._owed[0] is settlement:
                 self._owed.popleft()

@@ -56,7 +56,14 @@ class Guard:
         return [budget for budget in self._book.at(now) if budget.enforce != "none"]
 
     async def reserve(
-        self, request: str, subject: Subject, *, estimate: int, tokens: int, now: int, downgraded: bool = False
+        self,
+        request: str,
+        subject: Subject,
+        *,
+        estimate: int,
+        tokens: int,
+        now: int,
+        downgraded: bool = False,
     ) -> Decision:
         """Return whether a request may go on that may cost `estimate` and have `tokens` in all.
 
@@ -133,7 +140,7 @@ class Guard:
             for version in self._book.versions(budget_id):
                 changes += [at for at in (version.effective_from, version.effective_until or 0) if at > now]
         for budget in self.enforced(now):
-            account, start, end = account_of(budget, now)
+            _, start, end = account_of(budget, now)
             rules.append(BudgetRule(budget, now, self._carried.get((budget.id, start), 0)))
             changes.append(end)
         self._budgets = ScopeIndex((scope_of(rule.budget.scope), rule) for rule in rules)
@@ -151,6 +158,7 @@ def _refills(grant: Grant, cost: int, tokens: int) -> list[Refill]:
     estimate = grant.estimate
     if estimate and cost != estimate:
         refills += [
-            Refill(draw.bucket, draw.cost * (cost - estimate) // estimate, draw.leak) for draw in grant.pace_draws
+            Refill(draw.bucket, draw.cost * (cost - estimate) // estimate, draw.leak)
+            for draw in grant.pace_draws
         ]
     return refills

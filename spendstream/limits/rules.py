@@ -1,4 +1,4 @@
-"""The budgets and rate limits that cover one subject, made ready: to claims before a call, to costs after it."""
+"""The budgets and rate limits that cover one subject: what they claim before a call, and charge after it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from spendstream.limits.decision import Breach, Kind, Mode
 __all__ = ["BURST_SHARE", "HEADROOM", "BudgetRule", "RateRule", "Rules", "account_of"]
 
 HEADROOM = 2
-"""How many times faster than evenly the rest of a throttled budget may be spent over the rest of its period."""
+"""How many times faster than evenly the rest of a throttled budget may be spent."""
 
 BURST_SHARE = 24
 """The part of a period, one of so many, whose spend at that rate may come at once: an hour of a day."""
@@ -73,11 +73,8 @@ class BudgetRule:
 
     def breach(self, hold: Hold, used: int, frees: int, mode: Mode, now: int) -> Breach:
         """Return that a hold does not fit."""
-        if self.account.slot:
-            retry_after = frees - now if frees else self.length
-        else:
-            retry_after = self._until - now
-        return self._breached("budget", mode, hold.amount, max(self.limit - used, 0), retry_after)
+        ends = (frees or now + self.length) if self.account.slot else self._until
+        return self._breached("budget", mode, hold.amount, max(self.limit - used, 0), ends - now)
 
     def too_fast(self, amount: int, wait: int, mode: Mode) -> Breach:
         """Return that a draw from the pace does not fit."""
@@ -179,7 +176,8 @@ class Rules:
             draws += [rule.token_draw(tokens) for rule in self._tokens]
         if self._throttled:
             draws += [
-                budgets[place].pace_draw(amount, now, binds=modes[place] in _BINDING) for place in self._throttled
+                budgets[place].pace_draw(amount, now, binds=modes[place] in _BINDING)
+                for place in self._throttled
             ]
         return Claims(amount=amount, modes=modes, holds=[*holds, *self._call_holds], draws=draws)
 
@@ -235,7 +233,10 @@ class Rules:
 
     def _drawn(self, claims: Claims, answer: Answer) -> Iterator[Breach]:
         waiting = zip(claims.draws, answer.waits, strict=True)
-        kinds: Sequence[tuple[Kind, Sequence[RateRule]]] = (("requests", self._requests), ("tokens", self._tokens))
+        kinds: Sequence[tuple[Kind, Sequence[RateRule]]] = (
+            ("requests", self._requests),
+            ("tokens", self._tokens),
+        )
         for kind, rules in kinds:
             for rule in rules:
                 draw, wait = next(waiting)

@@ -39,9 +39,9 @@ class Reservations(Protocol):
         """Return since when the account is known, which is `now` for a new one."""
 
     async def set_opening(self, account: Account, amount: int, *, since: int, read_at: int) -> bool:
-        """Set what was spent before `since`, as the ledger knew at `read_at`; the newest reading stays.
+        """Set what was spent before `since`, as the ledger knew it at `read_at`; the newest stays.
 
-        Returns False, and changes nothing, if the account is known since another moment or the reading is old.
+        Returns False, and changes nothing, if the account is known since another time or the reading is old.
         """
 
     async def standing(self, account: Account, now: int) -> Standing:

@@ -37,7 +37,7 @@ def own_server(redis_server, tmp_path):
 
 async def until(condition):
     async with asyncio.timeout(PATIENCE_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # the server tells nobody
             await asyncio.sleep(0.01)
 
 
@@ -105,7 +105,9 @@ async def test_a_password_is_asked_for_and_never_shown(own_server):
     assert "s3cr" not in repr(RedisAddress.of(Secret(url)))
 
 
-@pytest.mark.parametrize("url", ["http://:pw7@host", "redis://", "redis://:pw7@host/name", "rediss://:pw7@host:port"])
+@pytest.mark.parametrize(
+    "url", ["http://:pw7@host", "redis://", "redis://:pw7@host/name", "rediss://:pw7@host:port"]
+)
 def test_an_address_that_is_none_is_told_without_repeating_its_password(url):
     with pytest.raises(ConfigError, match="expected Redis as") as refused:
         RedisAddress.of(Secret(url))

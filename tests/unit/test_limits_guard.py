@@ -147,7 +147,9 @@ class TestChanges:
     async def test_a_version_takes_effect_at_its_date(self):
         later = NOW + HOUR
         gate = Gate(
-            budget(effective_until=later), budget(amount=200, effective_from=later, version=2), budget("c", 999)
+            budget(effective_until=later),
+            budget(amount=200, effective_from=later, version=2),
+            budget("c", 999),
         )
         assert isinstance(await gate.ask(150), Rejected)
         assert isinstance(await gate.ask(150, now=later), Admitted)
@@ -290,7 +292,7 @@ class TestThrottling:
 class TestUnavailable:
     async def test_without_its_store_a_guard_refuses_with_503(self):
         class Away(ReservationBook):
-            async def reserve(self, request, holds, draws, now):
+            async def reserve(self, *_):
                 raise RedisUnavailable("gone", retry_after=2.0)
 
         guard = Guard(Away(ttl=1, memory=1))
