@@ -167,7 +167,7 @@ class Failover:
         self._owed.append(settlement)
 
     async def _tell(self, settlements: Sequence[_Settlement]) -> None:
-        """Tell the shared store these, the oldest that are owed; they leave the queue when it has them all."""
+        """Tell the shared store these, the oldest that are owed; they leave the queue when it has all."""
         told = [self._shared.settle(*settlement) for settlement in settlements]
         for answer in await asyncio.gather(*told, return_exceptions=True):
             if isinstance(answer, BaseException):

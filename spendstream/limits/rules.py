@@ -15,7 +15,7 @@ from spendstream.limits.decision import Breach, Kind, Mode
 __all__ = ["BURST_SHARE", "HEADROOM", "BudgetRule", "RateRule", "Rules", "account_of"]
 
 HEADROOM = 2
-"""How many times faster than evenly the rest of a throttled budget may be spent."""
+"""How many times faster than evenly the rest of a throttled budget may be spent, if its period ends."""
 
 BURST_SHARE = 24
 """The part of a period, one of so many, whose spend at that rate may come at once: an hour of a day."""
@@ -67,8 +67,8 @@ class BudgetRule:
         if self.account.slot:
             left, rest = self.limit, self.length
         else:
-            left, rest = self.limit - self.used, self._until - now
-        time = -(-amount * rest // (left * HEADROOM)) if left > 0 else capacity
+            left, rest = (self.limit - self.used) * HEADROOM, self._until - now
+        time = -(-amount * rest // left) if left > 0 else capacity
         return Draw(self.pace, min(time, capacity), 1, capacity, binds)
 
     def breach(self, hold: Hold, used: int, frees: int, mode: Mode, now: int) -> Breach:

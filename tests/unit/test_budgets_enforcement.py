@@ -1,5 +1,8 @@
 """How budgets are enforced and what rates there are, as files say it; every mistake is told."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from spendstream.budgets import load
@@ -102,3 +105,16 @@ def test_a_limit_that_is_none_is_a_mistake(read, written, expected):
         read(written)
     (mistake,) = str(caught.value).splitlines()
     assert expected in mistake
+
+
+def test_the_documented_example_is_read(tmp_path):
+    documented = Path(__file__).parents[2] / "docs" / "limits.md"
+    example = re.search(r"```yaml\n(.*?)```", documented.read_text(encoding="utf-8"), re.DOTALL)
+    path = tmp_path / "budgets.yaml"
+    path.write_text(example[1], encoding="utf-8")
+    file = load(path)
+    assert [(budget.id, budget.on_breach) for budget in file.budgets] == [
+        ("search-monthly", "downgrade"),
+        ("ci-key", "reject"),
+    ]
+    assert [limit.tokens_per_minute for limit in file.limits] == [200_000]

@@ -1,6 +1,7 @@
 """The guard: what a request is told, what it holds, and what it is charged, over budgets and rate limits."""
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
@@ -275,6 +276,32 @@ class TestThrottling:
         for step in range(1_000):
             await gate.spend(1_000, now=NOW + step * 24 * HOUR // 1_000)
         assert (await gate.standing(start=NOW, now=NOW)).settled == 1_000_000
+
+    async def test_however_it_is_pressed_a_budget_lasts_to_the_end_of_its_period(self):
+        gate = Gate(budget(amount=10_000, throttle=True, period=Calendar(unit="day")))
+        admitted = []
+        for step in range(4 * 24 * 60):
+            now = NOW + step * MINUTE // 4
+            decision = await gate.ask(5, now=now)
+            if isinstance(decision, Admitted):
+                admitted.append(now)
+                await gate.guard.settle(decision.grant, cost=5, tokens=0, now=now)
+            else:
+                assert decision.code == "budget_pace_exceeded" or now >= NOW + 23 * HOUR, "the last burst"
+        assert admitted[-1] > NOW + 23 * HOUR
+        assert len(admitted) * 5 > 9_900
+
+    async def test_a_rolling_budget_that_is_pressed_goes_on_at_its_even_pace(self):
+        gate = Gate(budget(amount=24_000, throttle=True, period=Rolling(length=24 * HOUR)))
+        admitted = []
+        for step in range(24 * 60):
+            now = NOW + step * MINUTE
+            decision = await gate.ask(50, now=now)
+            if isinstance(decision, Admitted):
+                admitted.append(step)
+                await gate.guard.settle(decision.grant, cost=50, tokens=0, now=now)
+        assert 24_000 - 1_000 <= len(admitted) * 50 <= 24_000
+        assert max(later - step for step, later in pairwise(admitted)) <= 4
 
     async def test_a_cheap_call_gives_its_pace_back(self):
         gate = Gate(budget(amount=1_000, throttle=True, period=Calendar(unit="day")))
