@@ -19,7 +19,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from gateway.refusal import Refusal
 from spendstream.budgets import BudgetFile
-from spendstream.budgets.definition import DIMENSIONS
+from spendstream.budgets.definition import DIMENSIONS, ENFORCEMENTS, ON_BREACH
 from spendstream.budgets.documents import MAX_DOCUMENT_BYTES, BadBudget, BudgetDocument, decode
 from spendstream.errors import TransientError
 
@@ -64,6 +64,10 @@ _VERSION = {
         "thresholds": {"type": "array", "items": {"type": ["number", "string"]}, "default": [50, 80, 100]},
         "burn_rate": {"type": "boolean", "default": True},
         "forecast": {"type": "boolean", "default": True},
+        "enforce": {"type": "string", "enum": list(ENFORCEMENTS), "default": "none"},
+        "on_breach": {"type": "string", "enum": list(ON_BREACH)},
+        "downgrade_to": {"type": "string", "description": "a model, for on_breach: downgrade"},
+        "throttle": {"type": "boolean", "default": False},
         "effective_from": {"type": "string", "format": "date"},
         "effective_until": {"type": "string", "format": "date"},
     },

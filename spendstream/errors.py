@@ -3,10 +3,12 @@
 SpendstreamError
 ├── TransientError          try again after `retry_after` seconds
 │   ├── BrokerUnavailable   Kafka does not answer
+│   ├── RedisUnavailable    Redis does not answer, or not in time
 │   └── StoreUnavailable    ClickHouse does not answer, or is overloaded
 └── TerminalError           trying again changes nothing
     ├── ConfigError         a flag, a file or a variable is wrong (exit code 2)
     ├── MalformedEvent      bytes that are no event of ours (dead letter)
+    ├── RedisRefused        Redis refuses this command
     ├── RecordingError      a recording or trace that cannot be read
     ├── RowRejected         ClickHouse refuses this row, whenever it comes (dead letter)
     ├── QueryError          ClickHouse refuses this query
@@ -26,6 +28,8 @@ __all__ = [
     "MalformedEvent",
     "QueryError",
     "RecordingError",
+    "RedisRefused",
+    "RedisUnavailable",
     "RowRejected",
     "SpendstreamError",
     "StoreUnavailable",
@@ -51,6 +55,10 @@ class BrokerUnavailable(TransientError):
     """Kafka does not answer."""
 
 
+class RedisUnavailable(TransientError):
+    """Redis does not answer, or not in time; whether it did what it was told is not known."""
+
+
 class StoreUnavailable(TransientError):
     """ClickHouse does not answer, or asks for patience."""
 
@@ -65,6 +73,10 @@ class ConfigError(TerminalError):
 
 class MalformedEvent(TerminalError):
     """Bytes on a topic that do not decode to a valid event; the message is the dead letter's reason."""
+
+
+class RedisRefused(TerminalError):
+    """Redis refuses this command: a wrong password, a script that fails, a key of another type."""
 
 
 class RecordingError(TerminalError):

@@ -102,8 +102,9 @@ class Evaluator:
         if self._told is None:
             self._told = AlertBook(await self._store.alerts())
             self._inherited = set(book.ids)
-        budgets = book.at(now)
-        scopes = {scope_of(budget.scope) for budget in (*budgets, *book.at(now - _LATE))}
+        budgets = [budget for budget in book.at(now) if budget.has_windows]
+        earlier = [budget for budget in book.at(now - _LATE) if budget.has_windows]
+        scopes = {scope_of(budget.scope) for budget in (*budgets, *earlier)}
         spend = await self._spending.refresh(scopes, now)
         news = await self._say_withdrawn(budgets, self._told, now)
         for budget in budgets:

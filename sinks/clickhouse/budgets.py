@@ -61,7 +61,7 @@ class ClickHouseBudgetStore:
 
     async def spend(self, scope: Mapping[str, str], reach: Reach) -> Sequence[tuple[int, int]]:
         """Return (start, picodollars) of a scope, as far back and as finely as `reach` says."""
-        conditions = " ".join(f"AND {name} = {{scope_{name}:String}}" for name in scope)
+        conditions, values = _within(scope)
         rows = await self._tables.rows(
             f"""
             SELECT toUnixTimestamp(window_start) AS start, {pico("sum(cost)")}
@@ -73,7 +73,7 @@ class ClickHouseBudgetStore:
             {
                 "hours": reach.hours // _MICROS,
                 "minutes": reach.minutes // _MICROS,
-                **{f"scope_{name}": value for name, value in scope.items()},
+                **values,
             },
         )
         return [(start * _MICROS, cost) for start, cost in rows]
@@ -111,9 +111,57 @@ class ClickHouseBudgetStore:
         )
         return [(tuple(values), cost) for *values, cost in rows]
 
+    async def spent_between(self, scope: Mapping[str, str], start: int, end: int) -> int:
+        """Return the picodollars of a scope from the minute of `start` until just before `end`.
+
+        Whole minutes come from the windows, the rest from the calls; windows know no keys.
+        """
+        if "key_id" in scope:
+            return await self._cost_of_calls(scope, start, end)
+        last = end // (MINUTE * _MICROS) * MINUTE
+        return await self._cost_of_windows(scope, start // _MICROS // MINUTE * MINUTE, last) + (
+            await self._cost_of_calls(scope, max(last * _MICROS, start), end)
+        )
+
+    async def _cost_of_windows(self, scope: Mapping[str, str], start: int, end: int) -> int:
+        """Return the cost of the windows in [start, end), in seconds of whole minutes."""
+        first = min(-(-start // HOUR) * HOUR, end)
+        last = max(end // HOUR * HOUR, first)
+        conditions, values = _within(scope)
+        rows = await self._tables.rows(
+            f"""
+            SELECT {pico("sum(cost)")} FROM
+                (SELECT cost, toUnixTimestamp(window_start) AS start FROM cost_window_state FINAL
+                 WHERE (window_seconds = {MINUTE} AND (start >= {start} AND start < {first}
+                                                       OR start >= {last} AND start < {end})
+                        OR window_seconds = {HOUR} AND start >= {first} AND start < {last}) {conditions})
+            """,
+            values,
+        )
+        return int(rows[0][0])
+
+    async def _cost_of_calls(self, scope: Mapping[str, str], start: int, end: int) -> int:
+        conditions, values = _within(scope)
+        rows = await self._tables.rows(
+            f"""
+            SELECT {pico("sum(cost)")} FROM token_usage
+            WHERE cost IS NOT NULL
+              AND event_time >= fromUnixTimestamp64Micro({{start:Int64}}, 'UTC')
+              AND event_time < fromUnixTimestamp64Micro({{end:Int64}}, 'UTC') {conditions}
+            """,
+            {"start": start, "end": end, **values},
+        )
+        return int(rows[0][0] or 0)
+
     async def alerts(self) -> Sequence[Alert]:
         """Return the newest state of every alert."""
         return [alerts.decode(body.encode()) for (body,) in await self._tables.rows("SELECT body FROM alert")]
+
+
+def _within(scope: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+    """Return the SQL that a scope adds to a condition, and its values."""
+    conditions = " ".join(f"AND {name} = {{scope_{name}:String}}" for name in scope)
+    return conditions, {f"scope_{name}": value for name, value in scope.items()}
 
 
 def _grouped(names: Sequence[str]) -> str:

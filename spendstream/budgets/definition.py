@@ -16,17 +16,25 @@ from msgspec import Struct
 __all__ = [
     "DEFAULT_THRESHOLDS",
     "DIMENSIONS",
+    "ENFORCEMENTS",
     "FULL",
+    "ON_BREACH",
+    "REQUEST_DIMENSIONS",
     "UNITS",
     "Budget",
     "BudgetBook",
     "Calendar",
+    "Enforcement",
+    "OnBreach",
     "Rolling",
     "Unit",
     "in_force",
 ]
 
-DIMENSIONS = ("org", "team", "project", "environment", "provider", "model", "cluster", "namespace")
+REQUEST_DIMENSIONS = ("org", "team", "project", "environment", "provider", "model", "key_id")
+"""What a request of the gateway has, and so the scope of what is enforced."""
+
+DIMENSIONS = (*REQUEST_DIMENSIONS, "cluster", "namespace")
 """What a scope can name."""
 
 FULL = 10_000
@@ -36,6 +44,12 @@ DEFAULT_THRESHOLDS = (5_000, 8_000, FULL)
 
 Unit = Literal["day", "week", "month", "quarter", "year"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
+
+Enforcement = Literal["none", "shadow", "soft", "hard"]
+ENFORCEMENTS: tuple[Enforcement, ...] = get_args(Enforcement)
+
+OnBreach = Literal["allow", "downgrade", "reject"]
+ON_BREACH: tuple[OnBreach, ...] = get_args(OnBreach)
 
 
 class Calendar(Struct, frozen=True, kw_only=True):
@@ -59,6 +73,10 @@ class Budget(Struct, frozen=True, kw_only=True):
     `scope` is dimension -> value; an empty one covers everything. `roll_over` is the most of what is left
     that is carried into the next period (0: nothing). The version holds from `effective_from` until just
     before `effective_until`. `owner` is the team that alerts go to.
+
+    `enforce` says what the gateway makes of it: `none` leaves it to alerts, `shadow` counts what `hard` would
+    refuse, `soft` allows or downgrades to the model `downgrade_to`, `hard` rejects or downgrades. With
+    `throttle` it does so already when spend is so fast that the budget would not last.
     """
 
     id: str
@@ -71,6 +89,10 @@ class Budget(Struct, frozen=True, kw_only=True):
     thresholds: tuple[int, ...] = DEFAULT_THRESHOLDS
     burn_rate: bool = True
     forecast: bool = True
+    enforce: Enforcement = "none"
+    on_breach: OnBreach = "allow"
+    downgrade_to: str = ""
+    throttle: bool = False
     version: int = 1
     effective_from: int = 0
     effective_until: int | None = None
@@ -85,6 +107,11 @@ class Budget(Struct, frozen=True, kw_only=True):
             raise ValueError(
                 f"budget {self.id}: thresholds must be positive and rise, found {self.thresholds}"
             )
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether its spend is summed up by window, as it must be for alerts; that by key is not."""
+        return "key_id" not in self.scope
 
     def holds_at(self, moment: int) -> bool:
         """Tell whether this version is in force at `moment`."""

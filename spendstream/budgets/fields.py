@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
@@ -94,6 +94,17 @@ def flag(raw: Any) -> bool:
     if not isinstance(raw, bool):
         raise ValueError(f"expected true or false, found {raw!r}")  # noqa: TRY004 - of a file's contents
     return raw
+
+
+def choice(options: Sequence[str]) -> Callable[[Any], str]:
+    """Return what accepts one of these words."""
+
+    def chosen(raw: Any) -> str:
+        if raw not in options:
+            raise ValueError(f"expected {', '.join(options[:-1])} or {options[-1]}, found {raw!r:.80}")
+        return str(raw)
+
+    return chosen
 
 
 def amount(raw: Any) -> Amount:

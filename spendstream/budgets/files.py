@@ -18,18 +18,20 @@ from spendstream.budgets.currencies import Rates, read_rates
 from spendstream.budgets.definition import Budget
 from spendstream.budgets.entries import Entry, read_entry
 from spendstream.budgets.fields import Mistakes, unknown
+from spendstream.budgets.rates import RateLimit, read_limits
 from spendstream.budgets.versions import versions
 from spendstream.errors import ConfigError
 
 __all__ = ["BudgetFile", "load"]
 
-_SECTIONS = ("budgets", "currency_rates")
+_SECTIONS = ("budgets", "currency_rates", "limits")
 
 
 class BudgetFile(Struct, frozen=True, kw_only=True):
-    """The budgets of a file, and the rates for all that are in another currency; both can be empty."""
+    """The budgets of a file, the rates for those in another currency, and rate limits; all can be empty."""
 
     budgets: Sequence[Budget] = ()
+    limits: Sequence[RateLimit] = ()
     rates: Rates = {}
 
 
@@ -45,9 +47,10 @@ def load(path: Path) -> BudgetFile:
             mistakes.add(name, unknown("section", name, _SECTIONS))
     rates = read_rates(document.get("currency_rates", {}), mistakes.within("currency_rates"))
     budgets = _budgets(_entries(document.get("budgets", []), mistakes), rates)
+    limits = read_limits(document.get("limits", []), mistakes)
     if mistakes.found:
         raise ConfigError("\n".join(map(str, mistakes.found)))
-    return BudgetFile(budgets=budgets, rates=rates)
+    return BudgetFile(budgets=budgets, limits=limits, rates=rates)
 
 
 def _entries(raw: Any, mistakes: Mistakes) -> list[tuple[Entry, Mistakes]]:
@@ -86,7 +89,7 @@ def _document(path: Path) -> Mapping[str, Any]:
         kind = "TOML" if path.suffix == ".toml" else "YAML"
         raise ConfigError(f"{path}: not valid {kind}: {' '.join(str(error).split())}") from error
     if not isinstance(document, Mapping):
-        raise ConfigError(f"{path}: expected the sections {' and '.join(_SECTIONS)}, found {document!r:.80}")
+        raise ConfigError(f"{path}: expected the sections {', '.join(_SECTIONS)}, found {document!r:.80}")
     return document
 
 

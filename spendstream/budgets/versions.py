@@ -89,6 +89,10 @@ def _budget(entry: Entry, rate: Decimal, start: date | None, end: date | None) -
         thresholds=entry.thresholds,
         burn_rate=entry.burn_rate,
         forecast=entry.forecast,
+        enforce=entry.enforce,
+        on_breach=entry.breach,
+        downgrade_to=entry.downgrade_to,
+        throttle=entry.throttle,
         effective_from=0 if start is None else _midnight(start, zone),
         effective_until=None if end is None else _midnight(end, zone),
     )

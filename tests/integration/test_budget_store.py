@@ -148,3 +148,18 @@ async def test_spend_since_a_minute_adds_its_first_minutes_and_the_hours_after(t
 
 def test_it_waits_for_no_clickhouse_when_it_is_made() -> None:
     asyncio.run(ClickHouseBudgetStore(Secret("http://127.0.0.1:1")).close())
+
+
+async def test_spend_before_a_moment_is_exact_to_the_microsecond(tables: Tables) -> None:
+    start, minute = NOW - 3 * HOUR - 30 * MINUTE, NOW + 2 * MINUTE
+    for at, usd in ((start, 1), (NOW - 2 * HOUR, 2), (NOW + MINUTE, 4)):
+        await tables.land("a", "m", usd, at // HOUR * HOUR if at < NOW else at)
+    await tables.call("s", "a", 8, minute + 10)
+    await tables.call("s", "a", 16, minute + 20)
+    await tables.land("a", "m", 32, start - HOUR)
+    store = tables.store
+    assert await store.spent_between({"team": "a"}, start, minute) == (1 + 2 + 4) * PICO
+    assert await store.spent_between({"team": "a"}, start, minute + 20) == (1 + 2 + 4 + 8) * PICO
+    assert await store.spent_between({"team": "b"}, start, minute + 20) == 0
+    assert await store.spent_between({"key_id": ""}, minute + 10, minute + 21) == 24 * PICO
+    assert await store.spent_between({"key_id": "k"}, start, minute + 21) == 0

@@ -86,6 +86,10 @@ roll_over = "100.50 USD"
 thresholds = ["120%", 99.5, 50]
 burn_rate = false
 forecast = false
+enforce = "hard"
+on_breach = "downgrade"
+downgrade_to = "gpt-3.5-turbo"
+throttle = true
 effective_from = 2026-01-01
 effective_until = 2026-07-01"""
         (budget,) = read(one(fields)).versions("a")
@@ -100,6 +104,10 @@ effective_until = 2026-07-01"""
             thresholds=(5_000, 9_950, 12_000),
             burn_rate=False,
             forecast=False,
+            enforce="hard",
+            on_breach="downgrade",
+            downgrade_to="gpt-3.5-turbo",
+            throttle=True,
             effective_from=at("2026-01-01", "Asia/Tokyo"),
             effective_until=at("2026-07-01", "Asia/Tokyo"),
         )
@@ -316,7 +324,7 @@ class TestYaml:
         [
             ("budgets:\n - id: a\n   id: b", "not valid YAML: id is given twice in line 2"),
             ("budgets: [", "not valid YAML: while parsing"),
-            ("- 1", "expected the sections budgets and currency_rates"),
+            ("- 1", "expected the sections budgets, currency_rates, limits"),
             (
                 "budgets: !!python/object/apply:os.getcwd []",
                 "not valid YAML: could not determine a constructor",
