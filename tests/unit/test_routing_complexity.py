@@ -15,9 +15,9 @@ HARD = (
     "Prove that there are infinitely many primes, and explain why each step of the proof holds.",
     "Refactor this and explain the trade-offs step by step:\n```python\ndef f(x):\n    return x\n```",
     (
-        "Ann has twice as many coins as Bob, who has 3/4 as many as Carl. Carl gives 15% of his 1,200 coins to "
-        "Dora, half of the rest to Eve, and then, if Eve has fewer than Ann, 20 more. Dora then sells all but "
-        "twelve. How many coins do Ann, Bob, Carl, Dora and Eve have together after that?"
+        "Ann has twice as many coins as Bob, who has 3/4 as many as Carl. Carl gives 15% of his 1,200 coins "
+        "to Dora, half of the rest to Eve, and then, if Eve has fewer than Ann, 20 more. Dora then sells all "
+        "but twelve. How many coins do Ann, Bob, Carl, Dora and Eve have together after that?"
     ),
 )
 
