@@ -1,0 +1,68 @@
+"""The parts of a prompt that no pass may touch: code, JSON, quotes, addresses, numbers and negations."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+__all__ = ["Span", "outside", "protected"]
+
+_MOST_JSON_TRIES = 64  # each may read all of the text
+_BEGINS = re.compile(
+    r'(?P<json>[\[{](?=\s*["\[\]{}0-9tfn-]))'
+    r"|(?P<code>```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|(?:(?<=\n)|\A)(?: {4}|\t)[^\n]*|`[^`\n]{1,500}`)"
+    r'|"[^"\n]{1,500}"|“[^”\n]{1,500}”|«[^»\n]{1,500}»'
+    r"|https?://[^\s<>]+"
+    r"|[$€£]?\d[\d.,:/]*%?"
+    r"|\b(?:no|not|never|none|nothing|nobody|neither|nor|without|cannot|except|unless|only|\w{2,8}n['\u2019]t)\b",
+    re.DOTALL | re.IGNORECASE,
+)
+_decoder = json.JSONDecoder()
+
+
+class Span(NamedTuple):
+    """A part of a text; code and JSON stand for themselves, the rest is part of a sentence."""
+
+    start: int
+    end: int
+    kind: Literal["json", "code", "words"]
+
+
+def protected(text: str) -> list[Span]:
+    """Return the spans that stay as they are, in order; of two that overlap the one that begins first."""
+    spans, place, tries = [], 0, 0
+    while match := _BEGINS.search(text, place):
+        place = match.end()
+        if match["json"] is None:
+            spans.append(Span(*match.span(), "code" if match["code"] else "words"))
+        elif tries < _MOST_JSON_TRIES:
+            tries += 1
+            end = _json_end(text, match.start())
+            if end:
+                spans.append(Span(match.start(), end, "json"))
+                place = end
+    return spans
+
+
+def _json_end(text: str, start: int) -> int:
+    """Return where the JSON that begins here ends; 0 if it is none."""
+    try:
+        return _decoder.raw_decode(text, start)[1]
+    except (ValueError, RecursionError):
+        return 0
+
+
+def outside(text: str, change: Callable[[str], str]) -> str:
+    """Return a text in which each piece between protected spans is changed."""
+    return "".join(piece if kept else change(piece) for piece, kept in _pieces(text))
+
+
+def _pieces(text: str) -> Iterator[tuple[str, bool]]:
+    place = 0
+    for span in protected(text):
+        yield text[place : span.start], False
+        yield text[span.start : span.end], True
+        place = span.end
+    yield text[place:], False
