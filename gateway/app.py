@@ -30,6 +30,8 @@ __all__ = ["create_app", "event_source"]
 def create_app(  # noqa: PLR0913 - what a gateway is made of, each once
     config: Config,
     serving: Serving,
+    choosing: Choosing,
+    limiting: Limiting,
     publisher: Publisher,
     prices: PriceBook,
     clock: Callable[[], int],
@@ -59,7 +61,8 @@ def create_app(  # noqa: PLR0913 - what a gateway is made of, each once
         path: ModelCalls(
             dialect,
             callers=callers,
-            serving=serving,
+            choosing=choosing,
+            limiting=limiting,
             meter=meter,
             metrics=metrics,
             clock=clock,

@@ -15,8 +15,10 @@ from msgspec.structs import replace
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.callers import Callers
+from gateway.choosing import Choosing
 from gateway.dialects import Dialect
 from gateway.exchange import CLIENT_GONE, Exchange
+from gateway.limiting import Limiting
 from gateway.meter import Meter
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
@@ -24,7 +26,6 @@ from gateway.replies import PlainReply, Reply, StreamedReply, send_refusal
 from gateway.upstream.attempts import Begun, begin
 from gateway.upstream.client import BrokenOff
 from gateway.upstream.provider import ProviderError, forwarded
-from gateway.upstream.serving import Serving
 from spendstream.ids import new_id
 
 __all__ = ["MAX_BODY_BYTES", "ModelCalls"]
@@ -35,6 +36,8 @@ MAX_BODY_BYTES = 8 << 20
 _GONE = 502
 _BODY_S = 30.0
 _LONGEST_DRAIN_S = 300.0
+_LOOK_BYTES = 64 << 10  # of a stream, until its tokens are counted: some hundred
+_AHEAD_TOKENS = 1024  # what it may come to until then
 
 _log = structlog.get_logger()
 
@@ -51,7 +54,8 @@ class ModelCalls:
         dialect: Dialect,
         *,
         callers: Callers,
-        serving: Serving,
+        choosing: Choosing,
+        limiting: Limiting,
         meter: Meter,
         metrics: GatewayMetrics,
         clock: Callable[[], int],
@@ -59,7 +63,8 @@ class ModelCalls:
     ) -> None:
         self._dialect = dialect
         self._callers = callers
-        self._serving = serving
+        self._choosing = choosing
+        self._limiting = limiting
         self._meter = meter
         self._metrics = metrics
         self._clock = clock
@@ -90,17 +95,23 @@ class ModelCalls:
         caller = self._callers.identify(headers)
         body = await _read_body(headers, receive)
         ask = self._dialect.ask(body)
-        candidates = self._serving.candidates(self._dialect.path, ask.model)
-        self._meter.admit()
-        return Exchange(
+        exchange = Exchange(
             id=new_id(self._clock()),
             caller=replace(caller, user=caller.user or ask.user) if ask.user else caller,
             dialect=self._dialect,
             ask=ask,
             forwarded=forwarded(headers),
             arrived=arrived,
-            candidates=candidates,
+            size=len(body),
         )
+        self._choosing.choose(exchange)
+        self._meter.admit()
+        try:
+            await self._limiting.reserve(exchange)
+        except BaseException:
+            self._meter.dismiss()
+            raise
+        return exchange
 
     async def _serve(self, exchange: Exchange, reply: Reply, receive: Receive) -> None:
         """Call a provider and pass the answer on. However that ends, one event is journalled at its end."""
@@ -112,6 +123,8 @@ class ModelCalls:
                 await self._begin(exchange)
         except ProviderError as error:
             exchange.failed(error)
+        except Refusal as refusal:
+            exchange.cut(refusal)
         except _ClientGone:
             exchange.interrupted("client_disconnected")
         except asyncio.CancelledError:
@@ -124,6 +137,8 @@ class ModelCalls:
         finally:
             exchange.ended = perf_counter()
             self._meter.settle(exchange)
+            self._limiting.settle(exchange)
+            self._choosing.seen(exchange)
 
     async def _begin(self, exchange: Exchange) -> Begun:
         """Get an answer: all of it, or of a stream its beginning."""
@@ -150,8 +165,12 @@ class ModelCalls:
         """Take a streamed answer from the provider to the client, or nowhere once that has hung up."""
         begun = await self._begin(exchange)
         answer, data = begun.answer, begun.first
+        unseen = _LOOK_BYTES
         try:
             while data:
+                if (unseen := unseen - len(data)) < 0:
+                    unseen = _LOOK_BYTES
+                    await self._afford(exchange)
                 passed = exchange.take(data, perf_counter())
                 if not exchange.deserted:
                     await reply.add(passed, exchange)
@@ -161,6 +180,17 @@ class ModelCalls:
         finally:
             answer.close()
         exchange.take_end()
+
+    async def _afford(self, exchange: Exchange) -> None:
+        """Set more aside for a long stream. Raises Refusal where there is no money for it."""
+        if not await self._limiting.extend(exchange, exchange.output_tokens + _AHEAD_TOKENS):
+            raise Refusal(
+                402,
+                "the answer is cut: there is no budget for more of it",
+                reason="limit",
+                kind="insufficient_quota",
+                code="budget_exhausted",
+            )
 
     async def _while_somebody_reads(self, exchange: Exchange, reply: Reply, receive: Receive) -> None:
         """Pass the answer on. Raise _ClientGone when the client hangs up, after what is then done."""

@@ -12,6 +12,7 @@ from gateway.refusal import Refusal
 from gateway.upstream.provider import Candidate, ProviderError
 from gateway.usage import Usage
 from spendstream.events import TokenUsage, UsageSource
+from spendstream.limits.decision import Grant
 from spendstream.tokens import count_text
 
 __all__ = ["CLIENT_GONE", "Exchange"]
@@ -29,7 +30,7 @@ _OUR_KEY = (401, 403)
 class Exchange:
     """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
-    `id` names the call everywhere: its event, its reservation. Of an answer there is the `body`, if it comes
+    `id` names the call everywhere: its event, its reservation. `size` is the request's, in bytes. Of an answer there is the `body`, if it comes
     whole, or the `reader` of its stream.
     """
 
@@ -39,7 +40,11 @@ class Exchange:
     ask: Ask
     forwarded: bytes
     arrived: float
-    candidates: Sequence[Candidate]
+    size: int
+    candidates: Sequence[Candidate] = ()
+    route: str = ""
+    route_reason: str = ""
+    grant: Grant | None = None
     candidate: Candidate | None = None
     attempts: int = 0
     called: float = 0.0
@@ -55,6 +60,7 @@ class Exchange:
     refusal: Refusal | None = None
     event: TokenUsage | None = None
     _outcome: Outcome | None = field(default=None, repr=False)
+    _input_tokens: int | None = field(default=None, repr=False)
 
     @property
     def settled(self) -> TokenUsage | Refusal:
@@ -104,6 +110,18 @@ class Exchange:
             self.status, self.error_type = _BAD_GATEWAY, self.outcome.error_type or "provider_broke_off"
 
     @property
+    def input_tokens(self) -> int:
+        """The tokens of the prompt, as we count them."""
+        if self._input_tokens is None:
+            self._input_tokens = self.dialect.count_input(self.ask, self.model)
+        return self._input_tokens
+
+    @property
+    def output_tokens(self) -> int:
+        """The tokens of the answer until now, as we count them."""
+        return count_text(self.model, self._text())
+
+    @property
     def outcome(self) -> Outcome:
         """What the answer came to, once no more of it will come."""
         if self._outcome is None:
@@ -133,6 +151,10 @@ class Exchange:
             _INTERNAL, "the gateway failed on this request", reason="internal", kind="server_error"
         )
 
+    def cut(self, refusal: Refusal) -> None:
+        """Note that the gateway ends a stream that there is no money for."""
+        self.status, self.error_type, self.refusal = refusal.status, refusal.code or "", refusal
+
     def interrupted(self, error_type: str) -> None:
         """Note that the call was ended from outside: its client hung up, or the gateway stops."""
         self.status, self.error_type = CLIENT_GONE, error_type
@@ -160,7 +182,7 @@ class Exchange:
 
     def _counted(self, text: str, reported: Usage | None = None) -> Usage:
         """Return what we count: of the output always, of the input if nobody has said it."""
-        known = reported or Usage(input_tokens=self.dialect.count_input(self.ask, self.model))
+        known = reported or Usage(input_tokens=self.input_tokens)
         return Usage(
             input_tokens=known.input_tokens,
             output_tokens=max(known.output_tokens, count_text(self.model, text)),

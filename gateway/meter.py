@@ -15,7 +15,7 @@ from gateway.usage import Usage
 from spendstream.codec import TOKENS
 from spendstream.errors import TransientError
 from spendstream.events import TokenUsage
-from spendstream.pricing import PriceBook
+from spendstream.pricing import PriceBook, Rates
 from spendstream.topics import USAGE_TOKENS
 
 __all__ = ["EVENT_ROOM", "Meter", "Publisher"]
@@ -42,7 +42,7 @@ class Publisher(Protocol):
 class Meter:
     """Admits calls while their events are sure to have room, and settles each of them once.
 
-    Events have CloudEvents attributes if they are `attributed`, which makes sense where none share a record.
+    `owner_of` tells the provider of a model that was asked for, empty for none. Events have CloudEvents attributes if they are `attributed`, which makes sense where none share a record.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Meter:
         metrics: GatewayMetrics,
         source: str,
         attributed: bool,
+        owner_of: Callable[[str], str],
         settled: SettledSpend | None = None,
     ) -> None:
         self._publisher = publisher
@@ -62,6 +63,7 @@ class Meter:
         self._metrics = metrics
         self._source = source
         self._attributed = attributed
+        self._owner_of = owner_of
         self._settled = settled
         self._open = 0
 
@@ -77,6 +79,11 @@ class Meter:
         self._open += 1
         self._metrics.active += 1
 
+    def dismiss(self) -> None:
+        """Give back the room of a call that is not made."""
+        self._open -= 1
+        self._metrics.active -= 1
+
     def settle(self, exchange: Exchange) -> None:
         """Journal the call's event, and keep it in the exchange.
 
@@ -85,7 +92,7 @@ class Meter:
         """
         self._open -= 1
         self._metrics.active -= 1
-        event = self._event(exchange)
+        event = exchange.event = self._event(exchange)
         value = TOKENS.encode(event)
         try:
             headers = TOKENS.headers(event) if self._attributed else _JSON
@@ -95,7 +102,6 @@ class Meter:
             _log.error("event not journalled", reason=str(error), record=value.decode())
             exchange.refusal = _no_room(error)
             return
-        exchange.event = event
         self._metrics.settled(event)
         if self._settled is not None:
             self._settled.note(event)
@@ -135,7 +141,17 @@ class Meter:
             error_type=exchange.error_type,
             retries=exchange.retries,
             usage_source=usage_source,
+            route=exchange.route,
+            route_reason=exchange.route_reason,
+            avoided_by_routing=self._avoided(exchange, usage, cost, now) if exchange.route_reason else 0,
         )
+
+    def _avoided(self, exchange: Exchange, usage: Usage, cost: int | None, at: int) -> int:
+        """Return how much more the model would have cost that was asked for; of a mere route, nothing."""
+        asked = self._prices.find(self._owner_of(exchange.ask.model), exchange.ask.model, at)
+        if asked is None or cost is None:
+            return 0
+        return max(_price(asked, usage) - cost, 0)
 
     def _cost(self, exchange: Exchange, usage: Usage, at: int) -> int | None:
         """Return the cost in picodollars: nothing for no tokens, None for tokens without a price."""
@@ -145,9 +161,13 @@ class Meter:
         if rates is None:
             self._metrics.unpriced(exchange.model)
             return None
-        return rates.cost(
-            usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens
-        )
+        return _price(rates, usage)
+
+
+def _price(rates: Rates, usage: Usage) -> int:
+    return rates.cost(
+        usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens
+    )
 
 
 def _no_room(error: TransientError | None = None) -> Refusal:

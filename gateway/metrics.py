@@ -60,6 +60,11 @@ class GatewayMetrics:
         self._errors = tallies.counter(
             "spendstream_gateway_errors_total", "Failures, by what failed", ("stage",)
         )
+        self._breaches = tallies.counter(
+            "spendstream_gateway_limit_breaches_total",
+            "Requests that did not fit a limit, by what that meant for them",
+            ("limit", "kind", "mode"),
+        )
         self._unpriced = tallies.counter(
             "spendstream_gateway_unpriced_total", "Calls no price covers", ("model",)
         )
@@ -82,6 +87,10 @@ class GatewayMetrics:
     def failed(self, stage: str) -> None:
         """Count a failure: of the provider, of the journal, of the gateway itself."""
         self._errors[(stage,)].add()
+
+    def breached(self, limit: str, kind: str, mode: str) -> None:
+        """Count a request that did not fit a limit, whatever became of it."""
+        self._breaches[(limit, kind, mode)].add()
 
     def unpriced(self, model: str) -> None:
         """Count a call whose cost is not known."""

@@ -102,7 +102,6 @@ class Reconciliation:
     async def compare(self, now: int) -> None:
         """Compare at `now`; raise TransientError if that cannot be told now."""
         in_force = (await self._budgets.book()).at(now)
-        self._settled.tidy()
         if in_force != self._in_force:
             self._restart(in_force, now)
         if self._settled.budgets:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from spendstream.budgets import Budget, Rolling, period_at
-from spendstream.budgets.reservations import Account, ReservationBook
 from spendstream.budgets.scopes import ScopeIndex, scope_of
 from spendstream.events import TokenUsage
 
@@ -14,7 +14,16 @@ __all__ = ["DIMENSIONS", "SettledSpend"]
 DIMENSIONS = frozenset({"org", "team", "project", "environment", "provider", "model"})
 """What a call has; a budget whose scope names more covers none."""
 
-_TTL = 60_000_000
+
+class _Period(NamedTuple):
+    """A budget's period, and picodollars in it; a rolling one never ends, and counts since the start."""
+
+    start: int
+    end: int
+    cost: int
+
+
+_FOR_EVER = _Period(0, 1 << 62, 0)
 
 
 class SettledSpend:
@@ -24,9 +33,8 @@ class SettledSpend:
         self._clock = clock
         self.budgets: Sequence[Budget] = ()
         self.index: ScopeIndex[Budget] = ScopeIndex()
-        self._book = ReservationBook(_TTL)
         self._sums: dict[str, int] = {}
-        self._accounts: dict[str, tuple[Account, int]] = {}
+        self._periods: dict[str, _Period] = {}
 
     @property
     def sums(self) -> Mapping[str, int]:
@@ -38,7 +46,7 @@ class SettledSpend:
         self.budgets = [budget for budget in budgets if budget.scope.keys() <= DIMENSIONS]
         self.index = ScopeIndex((scope_of(budget.scope), budget) for budget in self.budgets)
         self._sums = {budget.id: 0 for budget in self.budgets}
-        self._accounts.clear()
+        self._periods = {name: self._periods[name] for name in self._sums if name in self._periods}
 
     def note(self, event: TokenUsage) -> None:
         """Note what a call has cost against every budget that covers it."""
@@ -46,27 +54,20 @@ class SettledSpend:
             return
         for budget in self.index.covering(lambda name: getattr(event, name)):
             self._sums[budget.id] += event.cost
-            account = self._account(budget, event.event_time)
-            self._book.settle(str(event.id), account, event.cost, now=event.event_time)
+            period, known = self._period(budget, event.event_time), self._periods.get(budget.id)
+            if known is None or period.start >= known.start:  # a clock may be set back over a period's end
+                self._periods[budget.id] = period._replace(cost=period.cost + event.cost)
 
     def in_period(self, budget: Budget) -> int:
         """Return the picodollars settled here in the period of now; of a rolling budget, since the start."""
-        return self._book.totals(self._account(budget, self._clock())).settled
+        return self._period(budget, self._clock()).cost
 
-    def tidy(self) -> None:
-        """Forget the requests that were settled long enough ago."""
-        self._book.expire(self._clock())
-
-    def _account(self, budget: Budget, at: int) -> Account:
-        """Return the account of a budget's period at `at`; the calendar is too slow to be asked each time."""
+    def _period(self, budget: Budget, at: int) -> _Period:
+        """Return the period at `at`; the calendar is too slow to be asked each time."""
         if isinstance(budget.period, Rolling):
-            return Account(budget.id, 0)
-        account, end = self._accounts.get(budget.id, (None, 0))
-        if account is not None and account.period <= at < end:
-            return account
+            return self._periods.get(budget.id, _FOR_EVER)
+        known = self._periods.get(budget.id)
+        if known is not None and known.start <= at < known.end:
+            return known
         period = period_at(budget, at)
-        if account is not None and account.period < period.start:
-            self._book.forget(account)
-        account = Account(budget.id, period.start)
-        self._accounts[budget.id] = account, period.end
-        return account
+        return _Period(period.start, period.end, 0)

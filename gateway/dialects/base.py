@@ -42,6 +42,20 @@ class Ask(Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None = None
     user: str = ""
 
+    @property
+    def last_text(self) -> str:
+        """What the user said last."""
+        content = self.messages[-1].content if self.messages else None
+        if isinstance(content, str) or content is None:
+            return content or ""
+        return "\n".join(part.text for part in content)
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether there is more than text in it."""
+        parts = (part for one in self.messages if isinstance(one.content, list) for part in one.content)
+        return any("image" in part.type for part in parts)
+
     def body(self, **changed: Any) -> bytes:
         """Return the request as a provider gets it, with some fields changed.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.refusal import Refusal
 from gateway.upstream.provider import Candidate, Provider
+from spendstream.errors import ConfigError
 
 __all__ = ["Serving"]
 
@@ -15,6 +16,9 @@ class Serving:
 
     def __init__(self, providers: Iterable[Provider]) -> None:
         self._providers = tuple(providers)
+        self._targets = {
+            (one.name, model): Candidate(one, model) for one in self._providers for model in one.models
+        }
         self._candidates: dict[str, dict[str, list[Candidate]]] = {}
 
     @property
@@ -38,6 +42,22 @@ class Serving:
             )
         return found
 
+    def candidate(self, path: str, provider: str, model: str) -> Candidate | None:
+        """Return a provider's model, if it can answer in the dialect at `path`."""
+        found = self._targets.get((provider, model))
+        return found if found is not None and found.provider.speaks(path) else None
+
+    def is_healthy(self, provider: str, model: str, now: float) -> bool:
+        """Tell whether a provider's model may be asked at `now`, in seconds of the monotonic clock."""
+        found = self._targets.get((provider, model))
+        return found is not None and found.provider.breaker(model).allows(now)
+
+    def check(self, targets: Iterable[tuple[str, str]]) -> None:
+        """Raise ConfigError with a line for each (provider, model) that there is not."""
+        missing = [f"route: no provider {one!r} serves {model!r}" for one, model in targets if (one, model) not in self._targets]
+        if missing:
+            raise ConfigError("\n".join(missing))
+
     async def close(self) -> None:
         """End all connections."""
         for provider in self._providers:
@@ -48,5 +68,5 @@ class Serving:
         for provider in self._providers:
             if provider.speaks(path):
                 for model in provider.models:
-                    found.setdefault(model, []).append(Candidate(provider, model))
+                    found.setdefault(model, []).append(self._targets[provider.name, model])
         return found

@@ -98,9 +98,12 @@ class Grant(Struct, frozen=True, kw_only=True):
 
 
 class Admitted(Struct, frozen=True, kw_only=True):
-    """Go on. `breaches` are those that change nothing: to be counted (shadow) or alerted (allow)."""
+    """Go on. `breaches` are those that change nothing: to be counted (shadow) or alerted (allow).
 
-    grant: Grant
+    `grant` is None where nothing limits the request: then there is nothing to settle.
+    """
+
+    grant: Grant | None
     breaches: Sequence[Breach] = ()
 
 

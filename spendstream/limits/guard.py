@@ -72,6 +72,8 @@ class Guard:
         """
         rules = self._rules(subject, now)
         claims = rules.claims(subject.model, estimate, tokens, now, downgraded=downgraded)
+        if not claims.holds and not claims.draws:
+            return Admitted(grant=None)
         try:
             answer = await self._store.reserve(request, claims.holds, claims.draws, now)
         except RedisUnavailable as error:

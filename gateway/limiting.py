@@ -1,0 +1,172 @@
+"""Before a call: set aside what it may cost. After it: say what it did cost. In between: let a stream have more.
+
+What a call may cost is told from above at first: no text has more tokens than bytes. Only where that is too
+much for a budget the tokens are counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
+
+import structlog
+
+from gateway.exchange import Exchange
+from gateway.metrics import GatewayMetrics
+from gateway.refusal import Refusal
+from gateway.upstream.provider import Candidate
+from gateway.upstream.serving import Serving
+from spendstream.errors import RedisUnavailable
+from spendstream.limits.decision import Admitted, Breach, Downgrade, Grant, Rejected, Subject
+from spendstream.limits.guard import Guard
+from spendstream.pricing import PriceBook
+
+__all__ = ["DEFAULT_OUTPUT_TOKENS", "Limiting"]
+
+DEFAULT_OUTPUT_TOKENS = 4096
+"""What is set aside for an answer whose caller sets no limit; a stream that outruns it asks for more."""
+
+_LARGE = {"budget", "pace", "tokens"}
+"""Breaches that a smaller estimate can avoid."""
+
+_log = structlog.get_logger()
+
+
+class _Estimate(NamedTuple):
+    cost: int
+    tokens: int
+
+
+class Limiting:
+    """Asks the guard for each call. `clock` gives microseconds UTC."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        prices: PriceBook,
+        serving: Serving,
+        metrics: GatewayMetrics,
+        clock: Callable[[], int],
+    ) -> None:
+        self._guard = guard
+        self._prices = prices
+        self._serving = serving
+        self._metrics = metrics
+        self._clock = clock
+        self._settling: set[asyncio.Task[None]] = set()
+
+    async def reserve(self, exchange: Exchange) -> None:
+        """Set aside what a call may cost, or have it go to a cheaper model. Raises Refusal."""
+        decision = await self._ask(exchange)
+        if isinstance(decision, Downgrade):
+            self._tell(decision.breaches)
+            exchange.candidates = self._serving.candidates(exchange.dialect.path, decision.model)
+            exchange.route_reason = f"budget {decision.why.limit}: downgraded"
+            decision = await self._ask(exchange, downgraded=True)
+        if isinstance(decision, Admitted):
+            self._tell(decision.breaches)
+            exchange.grant = decision.grant
+            return
+        assert isinstance(decision, Rejected)  # noqa: S101 - a request is downgraded once
+        self._tell(decision.breaches)
+        raise Refusal(
+            decision.status,
+            decision.message,
+            reason="limit",
+            kind="insufficient_quota" if decision.status == 402 else "rate_limit_error",  # noqa: PLR2004
+            code=decision.code,
+            retry_after=decision.retry_after,
+        )
+
+    async def extend(self, exchange: Exchange, output_tokens: int) -> bool:
+        """Let a stream go on that has come to so many tokens; False if there is no money for it."""
+        grant = exchange.grant
+        if grant is None:
+            return True
+        estimate = self._estimate(exchange, exchange.candidates[0], exchange.input_tokens, output_tokens)
+        return await self._guard.extend(grant, estimate=max(estimate.cost, grant.estimate), now=self._clock())
+
+    def settle(self, exchange: Exchange) -> None:
+        """Say what a call did cost; it is done soon. An unpriced one gives back what it holds."""
+        grant, event = exchange.grant, exchange.event
+        if grant is None:
+            return
+        if event is None or event.cost is None:
+            self._soon(self._guard.release(grant, self._clock()))
+            return
+        subject = _subject(exchange, exchange.provider, exchange.model)
+        tokens = event.input_tokens + event.output_tokens
+        self._soon(
+            self._guard.settle(grant, cost=event.cost, tokens=tokens, now=event.event_time, subject=subject)
+        )
+
+    async def close(self) -> None:
+        """Wait for what is being settled."""
+        if self._settling:
+            await asyncio.wait(self._settling)
+
+    async def _ask(self, exchange: Exchange, *, downgraded: bool = False) -> Admitted | Downgrade | Rejected:
+        decision = await self._reserve(exchange, exchange.size, downgraded=downgraded)
+        if isinstance(decision, Admitted) or not _may_be_too_large(decision):
+            return decision
+        return await self._reserve(exchange, exchange.input_tokens, downgraded=downgraded)
+
+    async def _reserve(
+        self, exchange: Exchange, input_tokens: int, *, downgraded: bool
+    ) -> Admitted | Downgrade | Rejected:
+        first = exchange.candidates[0]
+        output = exchange.ask.max_output_tokens
+        estimate = self._estimate(
+            exchange, first, input_tokens, DEFAULT_OUTPUT_TOKENS if output is None else output
+        )
+        return await self._guard.reserve(
+            str(exchange.id),
+            _subject(exchange, first.provider.name, first.model),
+            estimate=estimate.cost,
+            tokens=estimate.tokens,
+            now=self._clock(),
+            downgraded=downgraded,
+        )
+
+    def _estimate(self, exchange: Exchange, candidate: Candidate, input_tokens: int, output: int) -> _Estimate:
+        """Return what a call may cost; nothing without a price, as no budget knows then."""
+        rates = self._prices.find(candidate.provider.name, candidate.model, self._clock())
+        if rates is None:
+            return _Estimate(0, input_tokens + output)
+        written = input_tokens if rates.cache_write > rates.input else 0
+        cost = rates.cost(input_tokens, output, cache_write_tokens=written)
+        return _Estimate(cost, input_tokens + output)
+
+    def _tell(self, breaches: Sequence[Breach]) -> None:
+        for breach in breaches:
+            self._metrics.breached(breach.limit, breach.kind, breach.mode)
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._quietly(work))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except RedisUnavailable as error:  # what is held expires; the event is the truth
+            _log.warning("not settled", reason=str(error))
+
+
+def _subject(exchange: Exchange, provider: str, model: str) -> Subject:
+    caller = exchange.caller
+    return Subject(
+        org=caller.org,
+        team=caller.team,
+        project=caller.project,
+        environment=caller.environment,
+        provider=provider,
+        model=model,
+        key_id=caller.key_id,
+    )
+
+
+def _may_be_too_large(decision: Downgrade | Rejected) -> bool:
+    return any(breach.kind in _LARGE and breach.mode not in ("shadow", "allow") for breach in decision.breaches)
