@@ -121,8 +121,8 @@ class ReservationBook:
         if request in self._open or request in self._settled:
             return Answer(granted=True, used=used, waits=[0] * len(draws), frees=[0] * len(holds))
         waits = [self._wait(draw, now) for draw in draws] if draws else _NO_WAITS
-        if not all(map(fits, holds, used)) or any(
-            wait and draw.binds for wait, draw in zip(waits, draws, strict=True)
+        if not all(map(fits, holds, used)) or (
+            any(waits) and any(wait and draw.binds for wait, draw in zip(waits, draws, strict=True))
         ):
             frees = list(map(_frees, holds, totals))
             return Answer(granted=False, used=used, waits=waits, frees=frees)

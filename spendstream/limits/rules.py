@@ -215,7 +215,7 @@ class Rules:
         for rule, used in zip(self._budgets, answer.used, strict=False):
             if used + amount > rule.limit:
                 return False
-        return all(rule.mode != "shadow" for rule in self._calls) or not any(self._crowded(answer))
+        return not self._calls or not any(self._crowded(answer))
 
     def _held(self, claims: Claims, answer: Answer, now: int) -> Iterator[Breach]:
         places = enumerate(zip(self._budgets, claims.modes, answer.used, strict=False))

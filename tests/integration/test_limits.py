@@ -168,6 +168,18 @@ class TestAway:
             assert await both.catch_up()
             assert (await store.standing(MONTH, NOW)).settled == 9
 
+    async def test_it_catches_up_by_itself(self, own_server):  # noqa: F811
+        async with shared(own_server) as store:
+            both = Failover(store, fail_open=True, ttl=TTL, memory=MEMORY)
+            own_server.stop()
+            for number in range(200):
+                await both.settle(f"a{number}", [Cost(MONTH, 1)], [], NOW)
+            running = asyncio.create_task(both.run())
+            own_server.start()
+            await until(lambda: not both.is_alone)
+            assert (await both.standing(MONTH, NOW)).settled == 200
+            running.cancel()
+
     async def test_the_queue_is_bounded_and_what_it_forgets_is_counted(self, own_server):  # noqa: F811
         own_server.stop()
         async with shared(own_server) as store:
