@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
@@ -15,39 +16,60 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.admin import Budgets, create_admin
 from gateway.callers import Callers
 from gateway.calls import ModelCalls
+from gateway.choosing import Choosing
 from gateway.dialects import DIALECTS
+from gateway.limiting import Limiting
 from gateway.meter import Meter, Publisher
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
 from gateway.settled import SettledSpend
 from gateway.upstream.serving import Serving
 from spendstream.config import Config
+from spendstream.limits.book import ReservationBook
+from spendstream.limits.guard import Guard
 from spendstream.pricing import PriceBook
+from spendstream.routing import read_routes
 
-__all__ = ["create_app", "event_source"]
+__all__ = ["REMEMBERED", "RESERVED", "Parts", "assemble", "create_app", "event_source"]
+
+RESERVED = 600_000_000
+"""Microseconds that a reservation lasts which nobody extends; longer than a provider may be silent."""
+REMEMBERED = 1_800_000_000
+"""Microseconds that a settled request is remembered, so that it counts once."""
 
 
-def create_app(  # noqa: PLR0913 - what a gateway is made of, each once
+class Parts(Struct, frozen=True, kw_only=True):
+    """What a gateway is made of."""
+
+    config: Config
+    clock: Callable[[], int]
+    registry: CollectorRegistry
+    metrics: GatewayMetrics
+    serving: Serving
+    choosing: Choosing
+    limiting: Limiting
+    meter: Meter
+
+
+def assemble(  # noqa: PLR0913 - each part that comes from outside, once
     config: Config,
     serving: Serving,
-    choosing: Choosing,
-    limiting: Limiting,
     publisher: Publisher,
     prices: PriceBook,
     clock: Callable[[], int],
     *,
     registry: CollectorRegistry | None = None,
     instance: str = "local",
-    budgets: Budgets | None = None,
+    guard: Guard | None = None,
     settled: SettledSpend | None = None,
-) -> ASGIApp:
-    """Return the application. `clock` gives microseconds since 1970 UTC; events come from `instance`.
+) -> Parts:
+    """Return the parts. `clock` gives microseconds since 1970 UTC; events come from `instance`.
 
-    With an admin key configured, `budgets` are what its API sets. `settled` notes what calls cost.
+    Without a `guard` nothing is limited; `settled` notes what calls cost. Raises ConfigError for routes
+    that are wrong.
     """
     registry = registry or CollectorRegistry()
     metrics = GatewayMetrics(registry)
-    callers = Callers(config.api_keys)
     meter = Meter(
         publisher=publisher,
         prices=prices,
@@ -55,25 +77,43 @@ def create_app(  # noqa: PLR0913 - what a gateway is made of, each once
         metrics=metrics,
         source=event_source(instance),
         attributed=config.events_per_record == 1,
+        owner_of=lambda model: serving.models.get(model, ""),
         settled=settled,
     )
+    guard = guard or Guard(ReservationBook(ttl=RESERVED, memory=REMEMBERED))
+    return Parts(
+        config=config,
+        clock=clock,
+        registry=registry,
+        metrics=metrics,
+        serving=serving,
+        choosing=Choosing(read_routes(list(config.route)), serving=serving, prices=prices, clock=clock),
+        limiting=Limiting(guard, prices=prices, serving=serving, metrics=metrics, clock=clock),
+        meter=meter,
+    )
+
+
+def create_app(parts: Parts, budgets: Budgets | None = None) -> ASGIApp:
+    """Return the application. With an admin key configured, `budgets` are what its API sets."""
+    config = parts.config
+    callers = Callers(config.api_keys)
     calls = {
         path: ModelCalls(
             dialect,
             callers=callers,
-            choosing=choosing,
-            limiting=limiting,
-            meter=meter,
-            metrics=metrics,
-            clock=clock,
+            choosing=parts.choosing,
+            limiting=parts.limiting,
+            meter=parts.meter,
+            metrics=parts.metrics,
+            clock=parts.clock,
             drains=config.deserted_streams == "drain",
         )
         for path, dialect in DIALECTS.items()
     }
     app = FastAPI(title="Spendstream gateway", openapi_url=None)
     _add_calls_of_other_methods(app, calls)
-    _add_models(app, callers, serving, created=clock() // 10**6)
-    _add_probes(app, meter, registry)
+    _add_models(app, callers, parts)
+    _add_probes(app, parts.meter, parts.registry)
     applications = [app]
     if config.admin_key_sha256 and budgets is not None:
         applications.append(admin := create_admin(config.admin_key_sha256, budgets))
@@ -99,13 +139,16 @@ def event_source(instance: str) -> str:
     return f"gateway/{instance}"
 
 
-def _add_models(app: FastAPI, callers: Callers, serving: Serving, *, created: int) -> None:
+def _add_models(app: FastAPI, callers: Callers, parts: Parts) -> None:
+    created = parts.clock() // 10**6
+
     @app.get("/v1/models")
     def models(request: Request) -> dict[str, Any]:
         callers.identify(dict(request.headers.raw))
+        owners = dict.fromkeys(parts.choosing.names, "spendstream") | dict(parts.serving.models)
         found = [
             {"id": model, "object": "model", "created": created, "owned_by": owner}
-            for model, owner in serving.models.items()
+            for model, owner in owners.items()
         ]
         return {"object": "list", "data": found}
 

@@ -36,8 +36,6 @@ MAX_BODY_BYTES = 8 << 20
 _GONE = 502
 _BODY_S = 30.0
 _LONGEST_DRAIN_S = 300.0
-_LOOK_BYTES = 64 << 10  # of a stream, until its tokens are counted: some hundred
-_AHEAD_TOKENS = 1024  # what it may come to until then
 
 _log = structlog.get_logger()
 
@@ -49,7 +47,7 @@ class _ClientGone(Exception):
 class ModelCalls:
     """The route of one dialect as an ASGI application."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each station of a call, once
         self,
         dialect: Dialect,
         *,
@@ -165,13 +163,11 @@ class ModelCalls:
         """Take a streamed answer from the provider to the client, or nowhere once that has hung up."""
         begun = await self._begin(exchange)
         answer, data = begun.answer, begun.first
-        unseen = _LOOK_BYTES
+        leash = self._limiting.leash(exchange)
         try:
             while data:
-                if (unseen := unseen - len(data)) < 0:
-                    unseen = _LOOK_BYTES
-                    await self._afford(exchange)
                 passed = exchange.take(data, perf_counter())
+                await leash.feel(len(data))
                 if not exchange.deserted:
                     await reply.add(passed, exchange)
                 data = await answer.read()
@@ -180,17 +176,6 @@ class ModelCalls:
         finally:
             answer.close()
         exchange.take_end()
-
-    async def _afford(self, exchange: Exchange) -> None:
-        """Set more aside for a long stream. Raises Refusal where there is no money for it."""
-        if not await self._limiting.extend(exchange, exchange.output_tokens + _AHEAD_TOKENS):
-            raise Refusal(
-                402,
-                "the answer is cut: there is no budget for more of it",
-                reason="limit",
-                kind="insufficient_quota",
-                code="budget_exhausted",
-            )
 
     async def _while_somebody_reads(self, exchange: Exchange, reply: Reply, receive: Receive) -> None:
         """Pass the answer on. Raise _ClientGone when the client hangs up, after what is then done."""

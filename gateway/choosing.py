@@ -42,7 +42,7 @@ class Choosing:
         self._router = Router(routes, prices=self._prices.find, statistics=self._router.statistics)
 
     def choose(self, exchange: Exchange) -> None:
-        """Set who is asked. Raises Refusal for a model that nobody serves, or a route that nobody can take."""
+        """Set who is asked. Raises Refusal for a model that nobody serves, and where nobody can answer."""
         path, ask = exchange.dialect.path, exchange.ask
         if self._router.routes:
             try:
@@ -53,7 +53,8 @@ class Choosing:
                 ) from error
             if decision is not None:
                 exchange.route, exchange.route_reason = decision.route, decision.reason
-                exchange.candidates = self._found(path, (decision.chosen, *decision.fallbacks), decision.route)
+                targets = decision.chosen, *decision.fallbacks
+                exchange.candidates = self._found(path, targets, decision.route)
                 return
         exchange.candidates = self._serving.candidates(path, ask.model)
 

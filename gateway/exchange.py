@@ -30,8 +30,8 @@ _OUR_KEY = (401, 403)
 class Exchange:
     """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
-    `id` names the call everywhere: its event, its reservation. `size` is the request's, in bytes. Of an answer there is the `body`, if it comes
-    whole, or the `reader` of its stream.
+    `id` names the call everywhere: its event, its reservation. `size` is the request's, in bytes. Of an
+    answer there is the `body`, if it comes whole, or the `reader` of its stream.
     """
 
     id: UUID
@@ -115,11 +115,6 @@ class Exchange:
         if self._input_tokens is None:
             self._input_tokens = self.dialect.count_input(self.ask, self.model)
         return self._input_tokens
-
-    @property
-    def output_tokens(self) -> int:
-        """The tokens of the answer until now, as we count them."""
-        return count_text(self.model, self._text())
 
     @property
     def outcome(self) -> Outcome:

@@ -1,4 +1,4 @@
-"""Before a call: set aside what it may cost. After it: say what it did cost. In between: let a stream have more.
+"""Before a call: set aside what it may cost. After it: say what it did cost. Meanwhile: let it have more.
 
 What a call may cost is told from above at first: no text has more tokens than bytes. Only where that is too
 much for a budget the tokens are counted.
@@ -18,15 +18,17 @@ from gateway.refusal import Refusal
 from gateway.upstream.provider import Candidate
 from gateway.upstream.serving import Serving
 from spendstream.errors import RedisUnavailable
-from spendstream.limits.decision import Admitted, Breach, Downgrade, Grant, Rejected, Subject
+from spendstream.limits.decision import Admitted, Breach, Downgrade, Rejected, Subject
 from spendstream.limits.guard import Guard
 from spendstream.pricing import PriceBook
+from spendstream.tokens import count_text
 
-__all__ = ["DEFAULT_OUTPUT_TOKENS", "Limiting"]
+__all__ = ["DEFAULT_OUTPUT_TOKENS", "Leash", "Limiting"]
 
 DEFAULT_OUTPUT_TOKENS = 4096
 """What is set aside for an answer whose caller sets no limit; a stream that outruns it asks for more."""
 
+_AHEAD_TOKENS = 1024  # of room left, from which on a stream asks for more
 _LARGE = {"budget", "pace", "tokens"}
 """Breaches that a smaller estimate can avoid."""
 
@@ -80,13 +82,17 @@ class Limiting:
             retry_after=decision.retry_after,
         )
 
+    def leash(self, exchange: Exchange) -> Leash:
+        """Return what a stream may come to before there has to be more money for it."""
+        unlimited = exchange.grant is None or exchange.ask.max_output_tokens is not None
+        return Leash(self, exchange, None if unlimited else DEFAULT_OUTPUT_TOKENS)
+
     async def extend(self, exchange: Exchange, output_tokens: int) -> bool:
-        """Let a stream go on that has come to so many tokens; False if there is no money for it."""
-        grant = exchange.grant
-        if grant is None:
-            return True
-        estimate = self._estimate(exchange, exchange.candidates[0], exchange.input_tokens, output_tokens)
-        return await self._guard.extend(grant, estimate=max(estimate.cost, grant.estimate), now=self._clock())
+        """Set aside what an answer of so many tokens costs; False if there is no money for it."""
+        assert exchange.grant is not None  # noqa: S101 - a leash without one has no end
+        estimate = self._estimate(exchange.candidates[0], exchange.input_tokens, output_tokens).cost
+        most = max(estimate, exchange.grant.estimate)
+        return await self._guard.extend(exchange.grant, estimate=most, now=self._clock())
 
     def settle(self, exchange: Exchange) -> None:
         """Say what a call did cost; it is done soon. An unpriced one gives back what it holds."""
@@ -118,9 +124,7 @@ class Limiting:
     ) -> Admitted | Downgrade | Rejected:
         first = exchange.candidates[0]
         output = exchange.ask.max_output_tokens
-        estimate = self._estimate(
-            exchange, first, input_tokens, DEFAULT_OUTPUT_TOKENS if output is None else output
-        )
+        estimate = self._estimate(first, input_tokens, DEFAULT_OUTPUT_TOKENS if output is None else output)
         return await self._guard.reserve(
             str(exchange.id),
             _subject(exchange, first.provider.name, first.model),
@@ -130,7 +134,7 @@ class Limiting:
             downgraded=downgraded,
         )
 
-    def _estimate(self, exchange: Exchange, candidate: Candidate, input_tokens: int, output: int) -> _Estimate:
+    def _estimate(self, candidate: Candidate, input_tokens: int, output: int) -> _Estimate:
         """Return what a call may cost; nothing without a price, as no budget knows then."""
         rates = self._prices.find(candidate.provider.name, candidate.model, self._clock())
         if rates is None:
@@ -155,6 +159,48 @@ class Limiting:
             _log.warning("not settled", reason=str(error))
 
 
+class Leash:
+    """How long a stream may get. Its tokens are counted when there may be too many: no more than bytes."""
+
+    def __init__(self, limiting: Limiting, exchange: Exchange, reserved: int | None) -> None:
+        self._limiting = limiting
+        self._exchange = exchange
+        self._reserved = reserved
+        self._unseen = reserved or 0
+        self._tokens = 0
+
+    async def feel(self, size: int) -> None:
+        """Take note of some more bytes. Raises Refusal when there is no money for so many."""
+        if self._reserved is None:
+            return
+        self._unseen -= size
+        if self._unseen <= 0:
+            self._unseen = await self._let_out(self._reserved)
+
+    async def _let_out(self, reserved: int) -> int:
+        """Return how many more bytes can come unseen."""
+        exchange = self._exchange
+        assert exchange.reader is not None  # noqa: S101 - it is a stream
+        self._tokens += count_text(exchange.model, exchange.reader.fresh_text())
+        if reserved - self._tokens < _AHEAD_TOKENS:
+            more = self._tokens + DEFAULT_OUTPUT_TOKENS
+            if await self._limiting.extend(exchange, more):
+                self._reserved = reserved = more
+            elif self._tokens >= reserved:
+                raise _no_money()
+        return reserved - self._tokens
+
+
+def _no_money() -> Refusal:
+    return Refusal(
+        402,
+        "the answer is cut: there is no budget for more of it",
+        reason="limit",
+        kind="insufficient_quota",
+        code="budget_exhausted",
+    )
+
+
 def _subject(exchange: Exchange, provider: str, model: str) -> Subject:
     caller = exchange.caller
     return Subject(
@@ -169,4 +215,6 @@ def _subject(exchange: Exchange, provider: str, model: str) -> Subject:
 
 
 def _may_be_too_large(decision: Downgrade | Rejected) -> bool:
-    return any(breach.kind in _LARGE and breach.mode not in ("shadow", "allow") for breach in decision.breaches)
+    return any(
+        breach.kind in _LARGE and breach.mode not in ("shadow", "allow") for breach in decision.breaches
+    )

@@ -42,10 +42,11 @@ class Publisher(Protocol):
 class Meter:
     """Admits calls while their events are sure to have room, and settles each of them once.
 
-    `owner_of` tells the provider of a model that was asked for, empty for none. Events have CloudEvents attributes if they are `attributed`, which makes sense where none share a record.
+    `owner_of` tells the provider of a model that was asked for, empty for none. Events have CloudEvents
+    attributes if they are `attributed`, which makes sense where none share a record.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each part that an event is made with, once
         self,
         *,
         publisher: Publisher,

@@ -8,7 +8,8 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Protocol
 
 import structlog
 import uvicorn
@@ -16,10 +17,11 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
-from gateway.app import create_app, event_source
+from gateway.app import assemble, create_app, event_source
 from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
 from gateway.simulated import Models, SimulatedModels, SimulatedProvider, serving
+from gateway.upkeep import guarding, meanwhile, reservations
 from gateway.upstream.provider import Provider
 from gateway.upstream.serving import Serving
 from spendstream import clock
@@ -27,7 +29,9 @@ from spendstream.adapters.budget_feed import BudgetFeed
 from spendstream.adapters.publisher import Publisher
 from spendstream.budgets import BudgetFile, load
 from spendstream.config import Config, ProviderSettings
-from spendstream.errors import AlreadyRunning, ConfigError, TransientError
+from spendstream.errors import AlreadyRunning, ConfigError
+from spendstream.limits.guard import Guard
+from spendstream.limits.opening import Ledger as SpentBefore
 from spendstream.pricing import book_from
 from spendstream.pricing.simulation import SIMULATED
 
@@ -42,7 +46,7 @@ _log = structlog.get_logger()
 
 
 async def serve(
-    config: Config, kafka_servers: str, models: Models | None = None, ledger: Ledger | None = None
+    config: Config, kafka_servers: str, models: Models | None = None, ledger: _Ledger | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what runs, hand what is journalled to Kafka, and return.
 
@@ -64,34 +68,44 @@ async def serve(
             registry=registry,
             events_per_record=config.events_per_record,
         )
-        providers = await stack.enter_async_context(_providers(config, models))
-        app = create_app(
+        store = await stack.enter_async_context(reservations(config, registry))
+        guard = Guard(store)
+        parts = assemble(
             config,
-            providers,
+            await stack.enter_async_context(_providers(config, models)),
             journal,
             prices,
             clock.now_micros,
             registry=registry,
             instance=socket.gethostname(),
-            budgets=budgets,
+            guard=guard,
             settled=settled,
         )
         await journal.start()
-        if config.admin_key_sha256:
-            with suppress(TransientError):  # asked once, it goes on to read
-                await budgets.documents()
-        comparing = asyncio.create_task(_compare(budgets, settled, ledger, registry))
-        try:
-            server = _Server(_settings(app), address=_address(config, listener))
-            await server.serve(sockets=[listener])
-            if server.server_state.tasks:  # cancelled at the deadline: let them journal their events
-                await asyncio.wait(server.server_state.tasks, timeout=_CANCELLED_S)
-        finally:
-            comparing.cancel()
-            await asyncio.gather(comparing, return_exceptions=True)
-            await budgets.close()
-            owed = await journal.stop(_FLUSH_S)
-            _log.info("gateway stopped", events_left_in_spool=owed)
+        stack.push_async_callback(_stop, journal)
+        stack.push_async_callback(budgets.close)
+        if ledger is not None:
+            stack.push_async_callback(ledger.close)
+            compared = Reconciliation(
+                budgets, settled, ledger, source=event_source(socket.gethostname()), registry=registry
+            )
+            await stack.enter_async_context(meanwhile(compared.run()))
+        await stack.enter_async_context(guarding(guard, store, budgets, ledger, clock.now_micros))
+        stack.push_async_callback(parts.limiting.close)
+        app = create_app(parts, budgets)
+        server = _Server(_settings(app), address=_address(config, listener))
+        await server.serve(sockets=[listener])
+        if server.server_state.tasks:  # cancelled at the deadline: let them journal their events
+            await asyncio.wait(server.server_state.tasks, timeout=_CANCELLED_S)
+
+
+async def _stop(journal: Publisher) -> None:
+    owed = await journal.stop(_FLUSH_S)
+    _log.info("gateway stopped", events_left_in_spool=owed)
+
+
+class _Ledger(Ledger, SpentBefore, Protocol):
+    """What has landed, for comparing with it and for knowing what was spent before."""
 
 
 @asynccontextmanager
@@ -112,18 +126,6 @@ async def _providers(config: Config, models: Models | None) -> AsyncIterator[Ser
             yield found
         finally:
             await found.close()
-
-
-async def _compare(
-    budgets: BudgetFeed, settled: SettledSpend, ledger: Ledger | None, registry: CollectorRegistry
-) -> None:
-    if ledger is None:
-        return
-    source = event_source(socket.gethostname())
-    try:
-        await Reconciliation(budgets, settled, ledger, source=source, registry=registry).run()
-    finally:
-        await ledger.close()
 
 
 class _Server(uvicorn.Server):

@@ -81,6 +81,13 @@ class Config(Struct, frozen=True, kw_only=True):
     provider: tuple[ProviderSettings, ...] = ()
     """Who runs the models; of several that have the same one, the earlier is asked first. With none, a
     simulated provider answers."""
+    route: tuple[dict[str, Any], ...] = ()
+    """Which model answers calls for which; see docs/routing.md."""
+    redis: Secret = Secret()
+    """Redis, such as "redis://:password@host:6379/0", where gateways share limits and cached answers; with
+    none each gateway has its own."""
+    redis_away: Literal["fail_open", "fail_closed"] = "fail_open"
+    """While Redis is away, a gateway goes by what it has seen of the limits, or refuses calls."""
     deserted_streams: Literal["abort", "drain"] = "abort"
     """What becomes of a streamed call whose client hangs up: it ends at once, and what came is counted; or
     it is read to its end, so that the provider says what it used, and charges for all of it."""

@@ -226,14 +226,11 @@ class _MessageStream:
 
     def text(self) -> str:
         """Return the text that was generated until now, for counting."""
-        blocks = (
-            block
-            for payload in self._log.payloads()
-            for told in (_decoded(payload),)
-            for block in (told.content_block, told.delta)
-            if block is not None
-        )
-        return "".join(text for block in blocks for text in block.texts())
+        return _texts(self._log.payloads())
+
+    def fresh_text(self) -> str:
+        """Return the text that was generated since it was asked last."""
+        return _texts(self._log.fresh())
 
     def whole(self) -> bytes:
         """Return the finished answer as if it had not been streamed."""
@@ -244,6 +241,12 @@ class _MessageStream:
             if "input_json" in block:
                 block["input"] = _anything.decode(block.pop("input_json") or "{}")
         return _encode(message)
+
+
+def _texts(payloads: list[bytes]) -> str:
+    told = map(_decoded, payloads)
+    blocks = (block for one in told for block in (one.content_block, one.delta) if block is not None)
+    return "".join(text for block in blocks for text in block.texts())
 
 
 def _event(name: str, **content: Any) -> bytes:

@@ -90,6 +90,9 @@ class StreamReader(Protocol):
     def text(self) -> str:
         """Return the text that was generated until now, for counting."""
 
+    def fresh_text(self) -> str:
+        """Return the text that was generated since it was asked last."""
+
     def whole(self) -> bytes:
         """Return the finished answer as if it had not been streamed."""
 

@@ -30,6 +30,8 @@ class EventLog:
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
+        self._seen = 0
+        self._rest = b""
 
     def add(self, data: bytes) -> None:
         """Take what has come."""
@@ -37,10 +39,20 @@ class EventLog:
 
     def payloads(self) -> list[bytes]:
         """Return the data of all events that are complete, in order."""
-        joined = b"".join(self._pieces).replace(_CRLF_END, _END)
-        self._pieces = [joined]
-        complete, _, _ = joined.rpartition(_END)
-        return [data for block in complete.split(_END) if (data := _data(block))]
+        return _payloads(b"".join(self._pieces))[0]
+
+    def fresh(self) -> list[bytes]:
+        """Return the data of the events that are complete since it was asked last."""
+        data = b"".join((self._rest, *self._pieces[self._seen :]))
+        self._seen = len(self._pieces)
+        found, self._rest = _payloads(data)
+        return found
+
+
+def _payloads(data: bytes) -> tuple[list[bytes], bytes]:
+    """Return the data of the events that are complete, and what comes after them."""
+    complete, _, rest = data.replace(_CRLF_END, _END).rpartition(_END)
+    return [found for block in complete.split(_END) if (found := _data(block))], rest
 
 
 def _data(block: bytes) -> bytes:

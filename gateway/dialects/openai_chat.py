@@ -230,16 +230,20 @@ class _ChatStream:
 
     def text(self) -> str:
         """Return the text that was generated until now, for counting."""
-        return "".join(
-            text
-            for reply in _decoded(self._log.payloads())
-            for choice in reply.choices or ()
-            for text in choice.texts()
-        )
+        return _texts(self._log.payloads())
+
+    def fresh_text(self) -> str:
+        """Return the text that was generated since it was asked last."""
+        return _texts(self._log.fresh())
 
     def whole(self) -> bytes:
         """Return the finished answer as if it had not been streamed."""
         return _encode(_assembled(self._log.payloads()))
+
+
+def _texts(payloads: list[bytes]) -> str:
+    choices = (choice for reply in _decoded(payloads) for choice in reply.choices or ())
+    return "".join(text for choice in choices for text in choice.texts())
 
 
 def _stripped(block: bytes) -> bytes:

@@ -241,13 +241,19 @@ class _ResponseStream:
 
     def text(self) -> str:
         """Return the text that was generated until now, for counting."""
-        return "".join(
-            _decoded(payload).delta or "" for payload in self._log.payloads() if b".delta" in payload
-        )
+        return _texts(self._log.payloads())
+
+    def fresh_text(self) -> str:
+        """Return the text that was generated since it was asked last."""
+        return _texts(self._log.fresh())
 
     def whole(self) -> bytes:
         """Return the finished answer as if it had not been streamed."""
         return _encode(_anything.decode(self._log.payloads()[-1])["response"])
+
+
+def _texts(payloads: list[bytes]) -> str:
+    return "".join(_decoded(payload).delta or "" for payload in payloads if b".delta" in payload)
 
 
 def _messages(given: str | list[_Item]) -> list[ChatMessage]:

@@ -54,7 +54,11 @@ class Serving:
 
     def check(self, targets: Iterable[tuple[str, str]]) -> None:
         """Raise ConfigError with a line for each (provider, model) that there is not."""
-        missing = [f"route: no provider {one!r} serves {model!r}" for one, model in targets if (one, model) not in self._targets]
+        missing = [
+            f"route: no provider {one!r} serves {model!r}"
+            for one, model in targets
+            if (one, model) not in self._targets
+        ]
         if missing:
             raise ConfigError("\n".join(missing))
 

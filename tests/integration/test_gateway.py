@@ -25,7 +25,7 @@ import pytest
 import uvicorn
 
 from gateway import serve as serving
-from gateway.app import create_app
+from gateway.app import assemble, create_app
 from gateway.simulated import PROFILES, Failure, Models, Piece, Profile, SimulatedModels, SimulatedProvider
 from gateway.simulated import serving as serving_models
 from gateway.testing import RecordingPublisher, ScriptedModels
@@ -90,7 +90,8 @@ class Server:
                 retries=0,
             )
             providers = Serving([Provider(settings)])
-            self._served = create_app(self._config, providers, self.publisher, simulation_book(), now_micros)
+            parts = assemble(self._config, providers, self.publisher, simulation_book(), now_micros)
+            self._served = create_app(parts)
             await self._server.serve(sockets=[self._socket])
             await providers.close()
 

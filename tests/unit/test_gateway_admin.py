@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.app import create_app
+from gateway.app import assemble, create_app
 from gateway.testing import RecordingPublisher
 from gateway.upstream.serving import Serving
 from spendstream.budgets import Budget, BudgetFile, Calendar, entries
@@ -60,14 +60,9 @@ class Admin:
 
     def __init__(self, digest: str = DIGEST) -> None:
         self.kept = Kept()
-        self._app = create_app(
-            Config(admin_key_sha256=digest),
-            Serving([]),
-            RecordingPublisher(),
-            simulation_book(),
-            lambda: 0,
-            budgets=self.kept,
-        )
+        config = Config(admin_key_sha256=digest)
+        parts = assemble(config, Serving([]), RecordingPublisher(), simulation_book(), lambda: 0)
+        self._app = create_app(parts, self.kept)
 
     async def ask(
         self, method: str, path: str, body: Any = None, *, key: str | None = KEY, **headers: str

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
-from gateway.app import create_app
+from gateway.app import REMEMBERED, RESERVED, assemble, create_app
 from gateway.calls import MAX_BODY_BYTES
 from gateway.meter import EVENT_ROOM
 from gateway.simulated import Failure, Models, Piece, SimulatedProvider, serving
@@ -26,6 +26,8 @@ from gateway.upstream.serving import Serving
 from gateway.usage import Usage
 from spendstream.codec import TOKENS
 from spendstream.config import Config, ProviderSettings
+from spendstream.limits.book import ReservationBook
+from spendstream.limits.guard import Guard
 from spendstream.pricing import PriceBook, Rates
 from spendstream.pricing.book import table
 from spendstream.tokens import ChatMessage, count_chat, count_text
@@ -77,6 +79,8 @@ class Client:
         self.publisher = RecordingPublisher()
         self.registry = CollectorRegistry()
         self.chunks = 0
+        self.store = ReservationBook(ttl=RESERVED, memory=REMEMBERED)
+        self.guard = Guard(self.store)
         self._config = Config(**config)
         self._stack = AsyncExitStack()
         self._app: ASGIApp | None = None
@@ -93,7 +97,7 @@ class Client:
             )
             served = Serving([Provider(settings)])
             self._stack.push_async_callback(served.close)
-            self._app = create_app(
+            parts = assemble(
                 self._config,
                 served,
                 self.publisher,
@@ -101,7 +105,10 @@ class Client:
                 lambda: NOW,
                 registry=self.registry,
                 instance="one",
+                guard=self.guard,
             )
+            self._stack.push_async_callback(parts.limiting.close)
+            self._app = create_app(parts)
         return self._app
 
     async def close(self) -> None:

@@ -323,6 +323,7 @@ class TestUnavailable:
                 raise RedisUnavailable("gone", retry_after=2.0)
 
         guard = Guard(Away(ttl=1, memory=1))
+        guard.use(BudgetBook(), [RateLimit(id="all", requests_per_minute=1)])
         told = await guard.reserve("r", SEARCH, estimate=1, tokens=1, now=NOW)
         assert isinstance(told, Rejected)
         assert (told.status, told.code, told.retry_after) == (503, "limits_unavailable", 2)

@@ -199,27 +199,11 @@ def test_similarity_is_the_share_of_words_that_are_left():
 
 @pytest.mark.parametrize(
     "part",
-    (
-        *(
-            "a ",
-            "a. ",
-            "a\n",
-            " ",
-            "\n",
-            " \n",
-            "[",
-            "{",
-            "[1",
-            '"',
-            "`",
-            "```",
-            "    a\n",
-            "1",
-            "1 ",
-            "please ",
-        ),
-    )
-    + (SENTENCE, "Example: a\n", "Example: a\n\n", "not ", "{ ", "https://a ", '{"a":1} ', "don't. "),
+    [
+        *("a ", "a. ", "a\n", " ", "\n", " \n", "[", "{", "[1", '"', "`", "```", "    a\n", "1", "1 "),
+        *("please ", "Example: a\n", "Example: a\n\n", "not ", "{ ", "https://a ", '{"a":1} ', "don't. "),
+        SENTENCE,
+    ],
 )
 def test_four_times_the_text_takes_about_four_times_as_long_whatever_it_says(part):
     def cost(length):

@@ -1,0 +1,112 @@
+"""What keeps limits right while calls come and go: the budgets in force, what was spent before, and Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Gauge
+
+from gateway.app import REMEMBERED, RESERVED
+from spendstream.adapters.budget_feed import BudgetFeed
+from spendstream.adapters.redis import Redis, RedisAddress
+from spendstream.adapters.redis_reservations import RedisReservations
+from spendstream.budgets import BudgetBook
+from spendstream.config import Config
+from spendstream.errors import TransientError
+from spendstream.limits.book import ReservationBook
+from spendstream.limits.failover import Failover
+from spendstream.limits.guard import Guard
+from spendstream.limits.opening import Ledger, Openings
+from spendstream.limits.store import Reservations
+
+__all__ = ["guarding", "meanwhile", "reservations"]
+
+_BUDGETS_S = 1.0
+_OPENINGS_S = 30.0
+
+_log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def reservations(config: Config, registry: CollectorRegistry) -> AsyncIterator[Reservations]:
+    """Yield where reservations are kept: in Redis, if there is one configured, or in this process."""
+    if not config.redis:
+        yield ReservationBook(ttl=RESERVED, memory=REMEMBERED)
+        return
+    redis = Redis(RedisAddress.of(config.redis))
+    shared = RedisReservations(redis, ttl=RESERVED, memory=REMEMBERED)
+    store = Failover(shared, fail_open=config.redis_away == "fail_open", ttl=RESERVED, memory=REMEMBERED)
+    _show(store, redis, registry)
+    await redis.start()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(redis.close)
+        await stack.enter_async_context(meanwhile(store.run()))
+        yield store
+
+
+@asynccontextmanager
+async def guarding(
+    guard: Guard,
+    store: Reservations,
+    budgets: BudgetFeed,
+    ledger: Ledger | None,
+    clock: Callable[[], int],
+) -> AsyncIterator[None]:
+    """Keep the guard up to date: with the file's budgets at once, with all others when Kafka tells."""
+    known = BudgetBook(budgets.file.budgets)
+    guard.use(known, budgets.file.limits)
+
+    async def follow() -> None:
+        nonlocal known
+        while True:
+            try:
+                known = await budgets.book()
+                guard.use(known, budgets.file.limits)
+            except TransientError:
+                pass  # what is known holds on
+            await asyncio.sleep(_BUDGETS_S)
+
+    async def open_accounts(ledger: Ledger) -> None:
+        openings = Openings(guard, store, ledger)
+        while True:
+            try:
+                await openings.read(known, clock())
+            except TransientError as error:
+                _log.warning("spend of earlier is not read", reason=str(error))
+            await asyncio.sleep(_OPENINGS_S)
+
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(meanwhile(follow()))
+        if ledger is not None:
+            await stack.enter_async_context(meanwhile(open_accounts(ledger)))
+        yield
+
+
+def _show(store: Failover, redis: Redis, registry: CollectorRegistry) -> None:
+    def gauge(name: str, text: str, value: Callable[[], float]) -> None:
+        Gauge(f"spendstream_gateway_redis_{name}", text, registry=registry).set_function(value)
+
+    gauge("up", "Whether Redis answers", lambda: float(redis.is_up))
+    gauge("owed", "Settlements that Redis has yet to hear of", lambda: store.owed)
+    gauge(
+        "forgotten",
+        "Settlements that did not fit into the queue, and are left to the ledger",
+        lambda: store.forgotten,
+    )
+
+
+@asynccontextmanager
+async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do the work until the context ends. A failure of it is told then, and not hidden."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(outcome, Exception):
+            _log.error("upkeep failed", reason=repr(outcome))
