@@ -8,7 +8,6 @@ directly. CPU is that of the gateway's process and all it starts. Nothing else s
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from rich.table import Table
 from benchmarks.children import BenchmarkError
 from benchmarks.loading import BODY_BYTES, Loaded
 from benchmarks.ours import gateway
-from benchmarks.peers.proxies import PROXIES, SERVER_CORE, Proxy
+from benchmarks.peers.proxies import PROXIES, Proxy, leave_the_core
 from benchmarks.peers.upstream import PAUSE_S
 from benchmarks.proxying import CONNECTIONS, HIT, KINDS, MOST_S, Figures, Measured, Measuring, upstream
 from benchmarks.reporting import Machine, at_least, machine, options, report
@@ -81,7 +80,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _run(asked: argparse.Namespace, folder: Path, bars: Progress) -> _Report:
     where = machine()
-    _leave_the_core()
+    leave_the_core()
     installed, skipped = _installed([proxy for proxy in _ALL if proxy.name in asked.peers])
     bar = bars.add_task("the provider itself", total=len(installed) + 1)
     with upstream(folder) as provider:
@@ -99,13 +98,6 @@ def _run(asked: argparse.Namespace, folder: Path, bars: Progress) -> _Report:
         skipped=skipped,
         ratios=_ratios(measured),
     )
-
-
-def _leave_the_core() -> None:
-    """Keep this process, and what it starts, off the core of what is measured, if there is another."""
-    others = os.sched_getaffinity(0) - {SERVER_CORE}
-    if others:
-        os.sched_setaffinity(0, others)
 
 
 def _installed(proxies: Sequence[Proxy]) -> tuple[dict[Proxy, str], dict[str, str]]:

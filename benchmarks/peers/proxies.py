@@ -19,7 +19,7 @@ from msgspec import Struct
 from benchmarks.children import Child, free_port
 from benchmarks.peers.environments import ROOT, node_package, node_version, python_of, python_version
 
-__all__ = ["MODEL", "PROXIES", "SERVER_CORE", "Door", "Proxy", "Server"]
+__all__ = ["MODEL", "PROXIES", "Door", "Proxy", "Server", "leave_the_core"]
 
 MODEL = "gpt-4o-mini"
 SERVER_CORE = max(os.sched_getaffinity(0))
@@ -30,6 +30,13 @@ _PORTKEY = "@portkey-ai/gateway"
 _READY_S = 120.0
 _POLL_S = 0.05
 _HOST = "127.0.0.1"
+
+
+def leave_the_core() -> None:
+    """Keep this process, and what it starts, off the core of what is measured, if there is another."""
+    others = os.sched_getaffinity(0) - {SERVER_CORE}
+    if others:
+        os.sched_setaffinity(0, others)
 
 
 class Server(Child):
