@@ -58,6 +58,7 @@ def _run(requests: int, folder: Path, bars: Progress) -> _Report:
     with upstream(folder) as provider, gateway(provider.address, folder) as door:
         samples = _sampled(door, requests, bars)
         peak = peak_mib(door.pid)
+        door.check(samples[-1].events)
     return _Report(
         machine=where,
         requests=samples[-1].events,

@@ -97,6 +97,7 @@ class Measuring:
         self._provider = provider
         self._requests = requests
         self._blocks = count(1)
+        self._answered = 0
         door = Door(pid=provider.pid, url=f"{provider.address}/v1/chat/completions")
         self._direct = {kind.name: self._both(door, kind) for kind in KINDS if not kind.same}
 
@@ -106,8 +107,10 @@ class Measuring:
         return {name: pair.many for name, pair in self._direct.items()}
 
     def through(self, name: str, version: str, door: Door, kinds: Sequence[Kind]) -> Measured:
-        """Measure these kinds of requests through a gateway."""
+        """Measure these kinds of requests through a gateway. Raises BenchmarkError if it loses count."""
+        self._answered = 0
         figures = {kind.name: self._figures(door, kind) for kind in kinds}
+        door.check(self._answered)
         more = figures[LONG.name].cpu_us - figures[SHORT.name].cpu_us
         return Measured(
             name=name,
@@ -146,7 +149,9 @@ class Measuring:
         requests = max(round(self._requests * kind.share * share), _LEAST)
         pids = {"gateway": door.pid, "provider": self._provider.pid}
         first = next(self._blocks) * _BLOCK
-        return ask(door, kind, requests, first=first, connections=connections, seconds=MOST_S, pids=pids)
+        found = ask(door, kind, requests, first=first, connections=connections, seconds=MOST_S, pids=pids)
+        self._answered += found.requests
+        return found
 
 
 def ask(

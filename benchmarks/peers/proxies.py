@@ -61,13 +61,21 @@ class Server(Child):
         raise self.failure(f"was not ready after {_READY_S:.0f} s")
 
 
+def _no_account(_: int) -> None:
+    """Check nothing: others keep no account that is like ours."""
+
+
 class Door(Struct, frozen=True, kw_only=True):
-    """How a running gateway is reached: where it takes chats, and what a request must say."""
+    """How a running gateway is reached: where it takes chats, and what a request must say.
+
+    `check` hears how many requests it has answered, and raises BenchmarkError if it has lost account of any.
+    """
 
     pid: int
     url: str
     headers: Mapping[str, str] = {}
     model: str = MODEL
+    check: Callable[[int], None] = _no_account
 
 
 class Proxy(Struct, frozen=True, kw_only=True):
