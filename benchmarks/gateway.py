@@ -145,7 +145,7 @@ def _show(report: _Report, console: Console) -> None:
         console.print(_described(found), highlight=False)
     console.print(
         "CPU is user and system time of the gateway and all it starts, for each request. Added is what a "
-        "whole reply takes more than from the provider directly, in the median / for 99 of 100; alone is at one "
+        "whole reply takes more than from the provider directly, median/99 of 100; alone is at one "
         f"connection. Ratios: ours is 1, more is worse. Chunks of a stream are {PAUSE_S * 1e3:.0f} ms apart, "
         "which bounds streams/s."
     )
