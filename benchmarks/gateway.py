@@ -8,7 +8,6 @@ directly. CPU is that of the gateway's process and all it starts. Nothing else s
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from rich.table import Table
 from benchmarks.children import BenchmarkError
 from benchmarks.loading import BODY_BYTES, Loaded
 from benchmarks.ours import gateway
-from benchmarks.peers.proxies import PROXIES, SERVER_CORE, Proxy
+from benchmarks.peers.proxies import PROXIES, Proxy, leave_the_core
 from benchmarks.peers.upstream import PAUSE_S
 from benchmarks.proxying import CONNECTIONS, HIT, KINDS, MOST_S, Figures, Measured, Measuring, upstream
 from benchmarks.reporting import Machine, at_least, machine, options, report
@@ -81,7 +80,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _run(asked: argparse.Namespace, folder: Path, bars: Progress) -> _Report:
     where = machine()
-    _leave_the_core()
+    leave_the_core()
     installed, skipped = _installed([proxy for proxy in _ALL if proxy.name in asked.peers])
     bar = bars.add_task("the provider itself", total=len(installed) + 1)
     with upstream(folder) as provider:
@@ -99,13 +98,6 @@ def _run(asked: argparse.Namespace, folder: Path, bars: Progress) -> _Report:
         skipped=skipped,
         ratios=_ratios(measured),
     )
-
-
-def _leave_the_core() -> None:
-    """Keep this process, and what it starts, off the core of what is measured, if there is another."""
-    others = os.sched_getaffinity(0) - {SERVER_CORE}
-    if others:
-        os.sched_setaffinity(0, others)
 
 
 def _installed(proxies: Sequence[Proxy]) -> tuple[dict[Proxy, str], dict[str, str]]:
@@ -150,29 +142,36 @@ def _show(report: _Report, console: Console) -> None:
     for kind in KINDS:
         console.print(_table(report, kind.name, kind.title))
     for found in report.gateways:
-        title = next(proxy.title for proxy in _ALL if proxy.name == found.name)
-        console.print(
-            f"{found.name} {found.version}: {title}; {found.cpu_us_per_chunk:.1f} µs of CPU for each chunk",
-            highlight=False,
-        )
+        console.print(_described(found), highlight=False)
     console.print(
         "CPU is user and system time of the gateway and all it starts, for each request. Added is what a "
-        "whole reply takes more than from the provider directly (median, 99 of 100); alone is at one "
-        "connection. Others is the share of a core that load and provider use together. A stream's chunks "
-        f"are {PAUSE_S * 1e3:.0f} ms apart, which bounds streams/s."
+        "whole reply takes more than from the provider directly, median/99 of 100; alone is at one "
+        f"connection. Ratios: ours is 1, more is worse. Chunks of a stream are {PAUSE_S * 1e3:.0f} ms apart, "
+        "which bounds streams/s."
     )
     for name, reason in report.skipped.items():
         console.print(f"Skipped {name}: {reason}", markup=False)
 
 
+def _described(found: Measured) -> str:
+    title = next(proxy.title for proxy in _ALL if proxy.name == found.name)
+    kinds = list(found.kinds.values())
+    others = max(figures.load_percent + figures.provider_percent for figures in kinds)
+    return (
+        f"{found.name} {found.version}: {title}. {found.cpu_us_per_chunk:.1f} µs of CPU for each chunk; "
+        f"{kinds[0].mib_before:,} MiB at first, {kinds[-1].mib_after:,} at last; load and provider together "
+        f"took at most {others:.0f} % of a core."
+    )
+
+
 def _table(report: _Report, kind: str, title: str) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD)
     table.add_column("gateway", no_wrap=True)
-    for name in ("req/s", "CPU µs", "added ms", "alone ms", "CPU, ours 1", "req/s, ours 1"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("req/s", "CPU µs", "added ms", "alone ms", "CPU ratio", "req/s ratio"):
+        table.add_column(name, justify="right", no_wrap=name.endswith("ms"))
     direct = report.direct.get(kind)
     if direct:
-        table.add_row("(directly)", f"{direct.requests_per_second:,.0f}", style="dim")
+        table.add_row("directly", f"{direct.requests_per_second:,.0f}", style="dim")
     for found in report.gateways:
         if kind in found.kinds:
             table.add_row(found.name, *_cells(found.kinds[kind], report.ratios.get(found.name, {}).get(kind)))
@@ -189,7 +188,7 @@ def _cells(figures: Figures, ratios: _Ratios | None) -> Iterator[str]:
 
 
 def _milliseconds(*micros: float) -> str:
-    return " / ".join(f"{value / 1e3:.2f}" for value in micros)
+    return "/".join(f"{value / 1e3:.2f}" for value in micros)
 
 
 if __name__ == "__main__":

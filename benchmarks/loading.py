@@ -28,7 +28,7 @@ from msgspec import Struct
 from benchmarks.children import BenchmarkError, tree_cpu_seconds
 from benchmarks.peers.upstream import INPUT_TOKENS
 
-__all__ = ["BODY_BYTES", "Load", "Loaded", "load"]
+__all__ = ["BODY_BYTES", "Load", "Loaded", "load", "requests"]
 
 BODY_BYTES = 900
 _VARIANTS = 256
@@ -114,7 +114,7 @@ class _Run:
         self._deadline = time.perf_counter_ns() + int(wanted.seconds * 1e9)
         self._open = 0
         self._left = wanted.requests
-        self._prompts = _prompts(wanted)
+        self._requests = requests(wanted)
 
     def next_request(self) -> bytes | None:
         """Return a request to send, or None when there is no more to do."""
@@ -124,7 +124,7 @@ class _Run:
             return None
         self._left -= 1
         self._open += 1
-        return next(self._prompts)
+        return next(self._requests)
 
     def answered(self, took: int, first: int) -> None:
         """Note a reply; times are nanoseconds."""
@@ -194,8 +194,8 @@ class _Connection(asyncio.Protocol):
         return b"".join(self._body)[-_SHOWN:].decode(errors="replace")
 
 
-def _prompts(wanted: Load) -> Iterator[bytes]:
-    """Yield requests with their HTTP heads."""
+def requests(wanted: Load) -> Iterator[bytes]:
+    """Yield requests with their HTTP heads, without end."""
     head = _head(wanted)
     bodies = [_body(wanted, Random(seed)) for seed in range(1 if wanted.same else _VARIANTS)]  # noqa: S311 - words
     parts = [(head + before, after) for before, _, after in (body.partition(b"@number@") for body in bodies)]

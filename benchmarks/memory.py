@@ -18,7 +18,6 @@ from pathlib import Path
 from msgspec import Struct
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from benchmarks.children import BenchmarkError, Child, peak_mib, resident_mib
 from benchmarks.filling import fill
@@ -26,6 +25,7 @@ from benchmarks.landed import check_events, check_windows
 from benchmarks.measuring import count
 from benchmarks.peers.roster import OURS
 from benchmarks.reporting import Machine, at_least, machine, options, report
+from benchmarks.sampling import Sample, growth_percent, table
 from benchmarks.stack import Stack
 from infra.local.broker import EmbeddedBroker
 from spendstream.events import TokenUsage
@@ -36,15 +36,6 @@ _SPAN = 30 * 86_400_000_000
 _PROJECTS, _MODELS = 100, 100
 _POLL_S = 0.25
 _PATIENCE_S = 60.0  # without any progress
-_ROWS = 12  # of the table
-
-
-class _Sample(Struct, frozen=True, kw_only=True):
-    """The resident set, in MiB, when so many events had landed; seconds from the first sample."""
-
-    seconds: float
-    events: int
-    mib: int
 
 
 class _Report(Struct, frozen=True, kw_only=True):
@@ -55,7 +46,7 @@ class _Report(Struct, frozen=True, kw_only=True):
     events: int
     peak_mib: int
     growth_percent: float
-    samples: Sequence[_Sample]
+    samples: Sequence[Sample]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,22 +97,22 @@ def _run(asked: argparse.Namespace, folder: Path, bars: Progress) -> _Report:
         keys=min(asked.keys, asked.events),
         events=asked.events,
         peak_mib=round(peak),
-        growth_percent=_growth(samples, asked.events),
+        growth_percent=growth_percent(samples),
         samples=samples,
     )
 
 
-def _sampled(worker: Child, events: int, bars: Progress) -> list[_Sample]:
+def _sampled(worker: Child, events: int, bars: Progress) -> list[Sample]:
     """Return the worker's memory over time, until it has landed all events."""
     bar = bars.add_task("worker", total=events)
-    samples: list[_Sample] = []
+    samples: list[Sample] = []
     began = moved = time.monotonic()
     landed = 0
     while landed < events:
         worker.check()
         now, before, landed = time.monotonic(), landed, count(worker.address, OURS.counter)
         samples.append(
-            _Sample(seconds=round(now - began, 1), events=landed, mib=round(resident_mib(worker.pid)))
+            Sample(seconds=round(now - began, 1), events=landed, mib=round(resident_mib(worker.pid)))
         )
         bars.update(bar, completed=landed)
         if landed > before:
@@ -132,29 +123,12 @@ def _sampled(worker: Child, events: int, bars: Progress) -> list[_Sample]:
     return samples
 
 
-def _growth(samples: Sequence[_Sample], events: int) -> float:
-    """Return by how many percent memory grew over the last third of the events."""
-    start = next(sample for sample in samples if sample.events >= events * 2 / 3)
-    return round(100 * (samples[-1].mib / start.mib - 1), 1)
-
-
 def _show(report: _Report, console: Console) -> None:
-    table = Table(title=str(report.machine))
-    for name in ("seconds", "events", "resident MiB"):
-        table.add_column(name, justify="right")
-    for sample in _thinned(report.samples):
-        table.add_row(f"{sample.seconds:.1f}", f"{sample.events:,}", f"{sample.mib:,}")
-    console.print(table)
+    console.print(table(report.samples, str(report.machine)))
     console.print(
         f"{report.keys:,} keys, {report.events:,} events. Peak {report.peak_mib:,} MiB; "
         f"{report.growth_percent:+.1f} % over the last third of the events."
     )
-
-
-def _thinned(samples: Sequence[_Sample]) -> Sequence[_Sample]:
-    """Return some of the samples, evenly; the last among them."""
-    step = max(len(samples) // _ROWS, 1)
-    return samples[::-1][::step][::-1]
 
 
 if __name__ == "__main__":

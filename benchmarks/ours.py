@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from benchmarks.children import BenchmarkError, Child, free_port
+from benchmarks.journalled import check_journalled
 from benchmarks.peers.environments import ROOT
 from benchmarks.peers.proxies import MODEL, Door, Server
 from infra.local.broker import EmbeddedBroker
@@ -41,7 +42,12 @@ def gateway(upstream: str, folder: Path) -> Iterator[Door]:
         command = [sys.executable, "-m", "spendstream", "gateway"]
         with Server("spendstream", command, port=port, folder=folder, env=env) as server:
             headers = {"Authorization": f"Bearer {_KEY}"}
-            yield Door(pid=server.pid, url=f"{server.address}/v1/chat/completions", headers=headers)
+            yield Door(
+                pid=server.pid,
+                url=f"{server.address}/v1/chat/completions",
+                headers=headers,
+                check=lambda answered: asyncio.run(check_journalled(broker.servers, answered)),
+            )
 
 
 def _config(folder: Path, kafka: str, redis: str, upstream: str, port: int) -> Path:

@@ -14,7 +14,10 @@ from benchmarks.loading import Load, Loaded, load
 from benchmarks.peers.environments import ROOT
 from benchmarks.peers.proxies import Door
 
-__all__ = ["CONNECTIONS", "HIT", "KINDS", "MOST_S", "Figures", "Kind", "Measured", "Measuring", "upstream"]
+__all__ = [
+    "CHAT", "CONNECTIONS", "HIT", "KINDS", "MOST_S", "SHORT", "Figures", "Kind", "Measured", "Measuring",
+    "ask", "upstream",
+]  # fmt: skip
 
 CONNECTIONS = 16
 MOST_S = 10.0
@@ -22,6 +25,7 @@ MOST_S = 10.0
 _ALONE = 0.1  # as many as of those at many connections
 _WARM = 0.05
 _LEAST = 100
+_PATIENCE_S = 600.0
 _BLOCK = 10**7  # numbers of prompts that one measurement may take
 
 
@@ -93,6 +97,7 @@ class Measuring:
         self._provider = provider
         self._requests = requests
         self._blocks = count(1)
+        self._answered = 0
         door = Door(pid=provider.pid, url=f"{provider.address}/v1/chat/completions")
         self._direct = {kind.name: self._both(door, kind) for kind in KINDS if not kind.same}
 
@@ -102,8 +107,10 @@ class Measuring:
         return {name: pair.many for name, pair in self._direct.items()}
 
     def through(self, name: str, version: str, door: Door, kinds: Sequence[Kind]) -> Measured:
-        """Measure these kinds of requests through a gateway."""
+        """Measure these kinds of requests through a gateway. Raises BenchmarkError if it loses count."""
+        self._answered = 0
         figures = {kind.name: self._figures(door, kind) for kind in kinds}
+        door.check(self._answered)
         more = figures[LONG.name].cpu_us - figures[SHORT.name].cpu_us
         return Measured(
             name=name,
@@ -139,21 +146,40 @@ class Measuring:
         return _Pair(self._load(door, kind, 1, _ALONE), many)
 
     def _load(self, door: Door, kind: Kind, connections: int, share: float) -> Loaded:
-        return load(
-            Load(
-                url=door.url,
-                headers=door.headers,
-                model=door.model,
-                stream=kind.stream,
-                chunks=kind.chunks,
-                connections=connections,
-                requests=max(round(self._requests * kind.share * share), _LEAST),
-                seconds=MOST_S,
-                first=0 if kind.same else next(self._blocks) * _BLOCK,
-                same=kind.same,
-                pids={"gateway": door.pid, "provider": self._provider.pid},
-            )
+        requests = max(round(self._requests * kind.share * share), _LEAST)
+        pids = {"gateway": door.pid, "provider": self._provider.pid}
+        first = next(self._blocks) * _BLOCK
+        found = ask(door, kind, requests, first=first, connections=connections, seconds=MOST_S, pids=pids)
+        self._answered += found.requests
+        return found
+
+
+def ask(
+    door: Door,
+    kind: Kind,
+    requests: int,
+    *,
+    first: int,
+    connections: int = CONNECTIONS,
+    seconds: float = _PATIENCE_S,
+    pids: Mapping[str, int] | None = None,
+) -> Loaded:
+    """Put a load of one kind on a gateway. Prompts are numbered from `first` on, unless all are the same."""
+    return load(
+        Load(
+            url=door.url,
+            headers=door.headers,
+            model=door.model,
+            stream=kind.stream,
+            chunks=kind.chunks,
+            connections=connections,
+            requests=requests,
+            seconds=seconds,
+            first=0 if kind.same else first,
+            same=kind.same,
+            pids=pids or {},
         )
+    )
 
 
 @contextmanager

@@ -63,5 +63,5 @@ async def app(scope: Any, protocol: Any) -> None:
 
 async def _connect() -> _Connection:
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(_Connection, _UPSTREAM.hostname, _UPSTREAM.port)
+    _, connection = await loop.create_connection(_Connection, _UPSTREAM.hostname or "", _UPSTREAM.port or 80)
     return connection

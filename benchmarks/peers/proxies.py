@@ -19,7 +19,7 @@ from msgspec import Struct
 from benchmarks.children import Child, free_port
 from benchmarks.peers.environments import ROOT, node_package, node_version, python_of, python_version
 
-__all__ = ["MODEL", "PROXIES", "SERVER_CORE", "Door", "Proxy", "Server"]
+__all__ = ["MODEL", "PROXIES", "Door", "Proxy", "Server", "leave_the_core"]
 
 MODEL = "gpt-4o-mini"
 SERVER_CORE = max(os.sched_getaffinity(0))
@@ -30,6 +30,13 @@ _PORTKEY = "@portkey-ai/gateway"
 _READY_S = 120.0
 _POLL_S = 0.05
 _HOST = "127.0.0.1"
+
+
+def leave_the_core() -> None:
+    """Keep this process, and what it starts, off the core of what is measured, if there is another."""
+    others = os.sched_getaffinity(0) - {SERVER_CORE}
+    if others:
+        os.sched_setaffinity(0, others)
 
 
 class Server(Child):
@@ -54,13 +61,21 @@ class Server(Child):
         raise self.failure(f"was not ready after {_READY_S:.0f} s")
 
 
+def _no_account(_: int) -> None:
+    """Check nothing: others keep no account that is like ours."""
+
+
 class Door(Struct, frozen=True, kw_only=True):
-    """How a running gateway is reached: where it takes chats, and what a request must say."""
+    """How a running gateway is reached: where it takes chats, and what a request must say.
+
+    `check` hears how many requests it has answered, and raises BenchmarkError if it has lost account of any.
+    """
 
     pid: int
     url: str
     headers: Mapping[str, str] = {}
     model: str = MODEL
+    check: Callable[[int], None] = _no_account
 
 
 class Proxy(Struct, frozen=True, kw_only=True):
