@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 UV     := uv==0.13.8
 
-.PHONY: demo test test-kafka check format docs lock benchmark clean
+.PHONY: demo test test-kafka test-clients check format docs lock benchmark clean
 
 demo: $(READY)
 	$(BIN)/spendstream up
@@ -15,6 +15,12 @@ test: $(READY)
 
 test-kafka: $(READY)
 	$(BIN)/pytest -m "kafka or slow"
+
+test-clients: $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .cache/clients
+	$(BIN)/uv pip install --quiet --python .cache/clients/bin/python -r tests/integration/clients/requirements.txt
+	SPENDSTREAM_PYTHON=$(CURDIR)/$(BIN)/python .cache/clients/bin/python -m pytest -W default \
+	    --confcutdir=tests/integration/clients tests/integration/clients
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 from msgspec import Struct
 
@@ -62,14 +63,15 @@ class Optimiser:
 
     def optimised(self, chat: Sequence[Passage]) -> Optimised:
         """Return the shorter chat, or the same one. It has as many texts, in the same order."""
-        before = after = self._tokens(chat)
+        count = cache(self._count)  # most texts come by several times
+        before = after = _tokens(chat, count)
         now, saved, reverted = tuple(chat), dict[Pass, int](), dict[Pass, None]()
         changed = True
         while changed:  # one pass can make room for another
             changed = False
             for name, shorten in self._passes.items():
                 shorter = tuple(shorten(now))
-                gain = after - self._tokens(shorter) if shorter != now else 0
+                gain = after - _tokens(shorter, count) if shorter != now else 0
                 if gain <= 0:
                     continue
                 if not self._says_the_same(now, shorter):
@@ -83,12 +85,13 @@ class Optimiser:
             )
         return Optimised(chat=now, before=before, after=after, saved=saved, reverted=tuple(reverted))
 
-    def _tokens(self, chat: Sequence[Passage]) -> int:
-        return sum(self._count(passage.text) for passage in chat)
-
     def _says_the_same(self, before: Sequence[Passage], after: Sequence[Passage]) -> bool:
         """Compare all that changed at once: what one text loses may stand in another."""
         return self._similarity(_joined(before), _joined(after)) >= self._settings.least_similarity
+
+
+def _tokens(chat: Sequence[Passage], count: Callable[[str], int]) -> int:
+    return sum(count(passage.text) for passage in chat)
 
 
 def _joined(chat: Sequence[Passage]) -> str:

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from spendstream.prompts.protected import Span, outside, protected
+from spendstream.prompts.protected import Span, minified, outside, pieces, protected
 
 __all__ = ["FILLER", "PASSES", "Pass", "Passage", "passes"]
 
@@ -32,7 +32,7 @@ class Passage(Struct, frozen=True):
 _ASKING = ("user", "system", "developer")
 _LEAST_WORDS = 8  # a repeated sentence or paragraph with fewer may well be meant
 
-_STRING_OR_BLANKS = re.compile(r'("(?:[^"\\]|\\.)*")|\s+')
+_BLANKS = re.compile(r'("(?:[^"\\]|\\.)*")|\s+')
 _BLANKS = re.compile(r"(?<=[^\s])[ \t]{2,}(?=[^\s])")
 _LINE_ENDS = re.compile(r"(?<=[^\s])[ \t]+(?=\n)")
 _EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
@@ -61,8 +61,8 @@ def passes(examples: int) -> Mapping[Pass, Callable[[Sequence[Passage]], Sequenc
         "json": lambda chat: _each(chat, _minified),
         "repeats": _without_repeats,
         "examples": lambda chat: _each(chat, lambda text: _trimmed(text, examples)),
-        "filler": lambda chat: _each(chat, lambda text: outside(text, _to_the_point)),
-        "whitespace": lambda chat: _each(chat, lambda text: outside(text, _narrow)),
+        "filler": lambda chat: _each(chat, lambda text: _kept(text, outside(text, _to_the_point))),
+        "whitespace": lambda chat: _each(chat, lambda text: _kept(text, outside(text, _narrow))),
     }
 
 
@@ -76,16 +76,20 @@ def _replaced(passage: Passage, text: str) -> Passage:
     return Passage(passage.role, text) if text.strip() else passage
 
 
+def _kept(text: str, shorter: str) -> str:
+    """Return the shorter text, unless a quote or the like now begins or ends at another place than before."""
+    return shorter if pieces(shorter) == pieces(text) else text
+
+
 def _minified(text: str) -> str:
     parts: list[str] = []
     place = 0
     for start, end, kind in protected(text):
         block = text[start:end]
-        if kind == "json" and any(map(str.isalnum, block)):  # [ ] is a box to tick
-            block = _STRING_OR_BLANKS.sub(lambda match: match[1] or "", block)
-        parts += text[place:start], block
+        boxes = not any(map(str.isalnum, block))  # [ ] is to be ticked
+        parts += text[place:start], minified(block) if kind == "json" and not boxes else block
         place = end
-    return "".join((*parts, text[place:]))
+    return _kept(text, "".join((*parts, text[place:])))
 
 
 def _narrow(text: str) -> str:
@@ -109,19 +113,27 @@ def _to_the_point(text: str) -> str:
 def _without_repeats(chat: Sequence[Passage]) -> Sequence[Passage]:
     """Leave out sentences that were said before, word for word, in the same chat."""
     said: set[str] = set()
-    shorter = []
-    for passage in chat:
-        if passage.role not in _ASKING:
-            shorter.append(passage)
-            continue
-        kept = ""
-        for unit, whole in _units(passage.text):
-            if not (whole and _is_repeated(unit, said)):
-                kept += unit
-            elif kept and not kept.endswith("\n"):
-                kept += unit[len(unit.rstrip("\n")) :]  # what follows may have to begin a line
-        shorter.append(_replaced(passage, kept))
-    return shorter
+    return _each(chat, lambda text: _cut(text, _repeated(text, said)))
+
+
+def _repeated(text: str, said: set[str]) -> list[tuple[int, int]]:
+    """Return where sentences stand that were said before; what follows one may have to begin a line."""
+    cuts, begins_line = [], True
+    for start, end, whole in _units(text):
+        if whole and _is_repeated(text[start:end], said):
+            cuts.append((start, end if begins_line else start + len(text[start:end].rstrip("\n"))))
+        else:
+            begins_line = text[end - 1] == "\n"
+    return cuts
+
+
+def _cut(text: str, cuts: Sequence[tuple[int, int]]) -> str:
+    """Return a text without some parts; unchanged, if what is left would no longer be read as it was."""
+    ends = [0, *(end for _, end in cuts)]
+    starts = [*(start for start, _ in cuts), len(text)]
+    parts = [text[start:end] for start, end in zip(ends, starts, strict=True)]
+    shorter = "".join(parts)
+    return shorter if pieces(shorter) == [piece for part in parts for piece in pieces(part)] else text
 
 
 def _is_repeated(unit: str, said: set[str]) -> bool:
@@ -134,8 +146,8 @@ def _is_repeated(unit: str, said: set[str]) -> bool:
     return False
 
 
-def _units(text: str) -> Iterator[tuple[str, bool]]:
-    """Yield sentences and blocks of a text with what follows them, and whether one may be left out."""
+def _units(text: str) -> Iterator[tuple[int, int, bool]]:
+    """Yield where sentences and blocks begin and end, with what follows them, and if one may be left out."""
     spans = protected(text)
     place, whole = 0, True
     for block in (*(span for span in spans if span.kind != "words"), Span(len(text), len(text), "code")):
@@ -143,9 +155,10 @@ def _units(text: str) -> Iterator[tuple[str, bool]]:
             match = _UNITS.match(text, place, block.start)
             end = max(match.end() if match else block.start, place + 1)
             begins_whole, whole = whole, not _within(spans, end)
-            yield text[place:end], begins_whole and whole
+            yield place, end, begins_whole and whole
             place = end
-        yield text[block.start : block.end], False
+        if block.end > block.start:
+            yield block.start, block.end, False
         place, whole = block.end, True
 
 
@@ -164,4 +177,4 @@ def _trimmed(text: str, most: int) -> str:
         return text
     last = _AFTER_EXAMPLE.search(text, heads[-1])
     end = last.end() if last else len(text)
-    return text if _within(blocks, end) else text[: heads[most]] + text[end:]
+    return text if _within(blocks, end) else _cut(text, [(heads[most], end)])

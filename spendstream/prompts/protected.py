@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-__all__ = ["Span", "outside", "protected"]
+__all__ = ["Span", "minified", "outside", "pieces", "protected"]
 
 _MOST_JSON_TRIES = 64  # each may read all of the text
 _BEGINS = re.compile(
@@ -19,6 +19,7 @@ _BEGINS = re.compile(
     r"|\b(?:no|not|never|none|nothing|nobody|neither|nor|without|cannot|except|unless|only|\w{2,8}n['\u2019]t)\b",
     re.DOTALL | re.IGNORECASE,
 )
+_STRING_OR_BLANKS = re.compile(r'("(?:[^"\\]|\\.)*")|\s+')
 _decoder = json.JSONDecoder()
 
 
@@ -52,6 +53,17 @@ def _json_end(text: str, start: int) -> int:
         return _decoder.raw_decode(text, start)[1]
     except (ValueError, RecursionError):
         return 0
+
+
+def minified(written: str) -> str:
+    """Return JSON without the blanks outside of its strings."""
+    return _STRING_OR_BLANKS.sub(lambda match: match[1] or "", written)
+
+
+def pieces(text: str) -> list[str]:
+    """Return what the spans hold, JSON without its blanks: no pass may change this."""
+    held = ((text[span.start : span.end], span.kind) for span in protected(text))
+    return [minified(piece) if kind == "json" else piece for piece, kind in held]
 
 
 def outside(text: str, change: Callable[[str], str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from spendstream.prompts.passes import FILLER
-from spendstream.prompts.protected import protected
+from spendstream.prompts.protected import pieces
 
 __all__ = ["lexical_similarity"]
 
@@ -19,15 +19,10 @@ def lexical_similarity(before: str, after: str) -> float:
     It is 0 if a number, a negation, a quote or code is gone or new. Words of filler do not count. This is a
     proxy: it sees that words were lost, not that their order matters.
     """
-    if _kept_pieces(before) != _kept_pieces(after):
+    if set(pieces(before)) != set(pieces(after)):
         return 0.0
     words = _words(before)
     return len(words & _words(after)) / len(words) if words else 1.0
-
-
-def _kept_pieces(text: str) -> set[str]:
-    """Return protected pieces; blanks do not count, as JSON may be minified."""
-    return {"".join(text[span.start : span.end].split()) for span in protected(text)}
 
 
 def _words(text: str) -> set[str]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spendstream.prompts import Optimiser, Passage, Settings, lexical_similarity
-from spendstream.prompts.protected import protected
+from spendstream.prompts.protected import minified, protected
 
 CODE = "```python\ndef f( x ):\n    return  x   # please\n```"
 TABLE = json.dumps({"rows": [{"name": "a  b, please", "n": 1.50}, {"name": "", "n": None}]}, indent=4)
@@ -55,12 +55,11 @@ def text_of(*chat, **options):
 @given(chats)
 def test_what_is_protected_survives_byte_for_byte(chat):
     after = "\n".join(passage.text for passage in optimised(*chat).chat)
-    without_blanks = "".join(after.split())
     for passage in chat:
         for span in protected(passage.text):
             piece = passage.text[span.start : span.end]
             if span.kind == "json":
-                assert "".join(piece.split()) in without_blanks
+                assert minified(piece) in after or piece in after
             else:
                 assert piece in after
 
@@ -103,6 +102,10 @@ def test_json_loses_its_blanks_outside_of_strings():
     assert text_of(f"Sum this up:\n{TABLE}") == [
         'Sum this up:\n{"rows":[{"name":"a  b, please","n":1.5},{"name":"","n":null}]}'
     ]
+
+
+def test_a_quote_that_is_left_open_before_json_does_not_end_within_it():
+    assert text_of(f'"{TABLE}') == [f'"{TABLE}']
 
 
 def test_filler_goes_and_the_sentence_begins_with_a_capital_again():
@@ -197,6 +200,7 @@ def test_similarity_is_the_share_of_words_that_are_left():
     assert lexical_similarity("", "") == 1.0
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize(
     "part",
     [
@@ -204,7 +208,15 @@ def test_similarity_is_the_share_of_words_that_are_left():
         *("please ", "Example: a\n", "Example: a\n\n", "not ", "{ ", "https://a ", '{"a":1} ', "don't. "),
         SENTENCE,
     ],
+=======
+HOSTILE = (
+    *("a ", "a. ", "a\n", " ", "\n", " \n", "[", "{", "{ ", "[1", '"', "`", "```", "    a\n", "1", "1 "),
+    *("please ", SENTENCE, "Example: a\n", "Example: a\n\n", "not ", "https://a ", '{"a":1} ', "don't. "),
+>>>>>>> 390d60962ed068e22d57aaba8034eb05d50fd58f
 )
+
+
+@pytest.mark.parametrize("part", HOSTILE)
 def test_four_times_the_text_takes_about_four_times_as_long_whatever_it_says(part):
     def cost(length):
         text, times = (part * length)[:length], []
