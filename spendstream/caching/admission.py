@@ -35,8 +35,11 @@ _COMPLETE = frozenset(
 _PROVIDER_TOOLS = ("web_search", "web_fetch", "file_search", "code_", "mcp", "image_generation", "x_search")
 _PROVIDER_STATE = ("conversation", "background", "container", "mcp_servers", "web_search_options")
 _NOW = frozenset(
-    "now today tonight tomorrow yesterday current currently latest newest recent recently nowadays".split()
-)
+    {
+        "current", "currently", "latest", "newest", "now", "nowadays", "recent", "recently", "today",
+        "tomorrow", "tonight", "yesterday",
+    }
+)  # fmt: skip
 _WORD = re.compile(r"[a-z]+")
 _KIN = 16
 _OK = 200
@@ -104,7 +107,7 @@ class Admission:
         return ttl(self._policy, value)
 
     def _cost(self, cost: int | None) -> float:
-        """Return the share of a cost in itself and the recent median: a half for the median, nearly 1 far above."""
+        """Return a cost's share of itself and the recent median: a half for the median, nearly 1 far above."""
         if cost is None:
             return 0.5  # unknown is not nothing
         median = self._costs.value
@@ -127,7 +130,7 @@ def ttl(policy: Policy, value: Value) -> int:
 
 
 def reusability(seen: int, kin: int) -> float:
-    """Return how likely a request comes again: 0 at first sight, and each sighting halves what is missing to 1.
+    """Return how likely a request comes again: 0 at first, and each sighting halves what is missing to 1.
 
     `seen` is how often the same request was seen before, `kin` how often one that differs in the user's last
     words only; sixteen of these count as one.

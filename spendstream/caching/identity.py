@@ -27,7 +27,7 @@ NO_CONSEQUENCE = frozenset(
         "metadata",  # labels for the provider's console
         "store",  # whether the provider keeps a copy
         "service_tier",  # how soon and at which price
-        "prompt_cache_key",  # where the provider looks for its own cache of prefixes, and for how long it keeps it
+        "prompt_cache_key",  # where the provider keeps its own cache of prefixes, and for how long
         "prompt_cache_retention",
     }
 )

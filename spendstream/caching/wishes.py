@@ -10,7 +10,7 @@ _SECOND = 10**6
 
 
 class Wishes(Struct, frozen=True, kw_only=True):
-    """May an answer be looked up, may it be kept, and how old may it be (microseconds; None: any age)?"""
+    """Whether to look up and to keep an answer, and how old it may be (microseconds; None: any age)."""
 
     look_up: bool = True
     keep: bool = True
