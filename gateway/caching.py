@@ -15,7 +15,7 @@ from gateway.exchange import Exchange
 from gateway.hits import Hit, Sought
 from spendstream.caching.admission import Admission, Policy, is_complete, reusability, stability, stateful
 from spendstream.caching.answers import Answer, AnswerStore
-from spendstream.caching.identity import Shape, digest, question
+from spendstream.caching.identity import Shape, digest
 from spendstream.caching.sightings import Sightings
 from spendstream.caching.wishes import NO_WISHES, Wishes, wishes_of
 
@@ -112,14 +112,12 @@ class Caching:
         tenant = tenant_of(caller.org, caller.team)
         shape = _SHAPES[exchange.dialect.path]
         name = digest(shape, body, tenant)
-        asked = question(shape, body, tenant)
-        kin = 0 if asked is None else self._seen.see(asked.rest)
         return Sought(
             tenant=tenant,
             digest=name,
             wishes=wishes,
             stability=stability(body, exchange.ask.last_text),
-            reusability=reusability(self._seen.see(name), kin),
+            reusability=reusability(self._seen.see(name), 0),
         )
 
     async def _found(self, sought: Sought) -> Hit | None:
