@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks.questions import Half, Pairs, Questions, hard_pairs
 from spendstream.caching.embedding import Vector
-from spendstream.caching.features import Rarity, features, wordings
+from spendstream.caching.features import Rarity, certainty, features, wordings
 from spendstream.caching.phrases import Phrase, phrase
 from spendstream.caching.weights import Kinship, Trees, Weights, Wordings
 
@@ -45,6 +45,7 @@ class _Judged(Struct, frozen=True, kw_only=True):
 
     pairs: Pairs
     vectors: tuple[Vector, Vector]
+    certain: Sequence[bool | None]
     plain: _Rows
     named: Sequence[Sequence[str]]
 
@@ -72,6 +73,9 @@ def fit(questions: Questions, half: Half, told: Callable[[int, int], None]) -> W
         trees = _boosted(rows[~out], same[~out])
         unseen[out] = [trees.score(row) for row in rows[out].tolist()]
         told(2 + _FOLDS + fold, steps)
+    for row, certain in enumerate(judged.certain):
+        if certain is not None:
+            unseen[row] = math.inf if certain else -math.inf
     everything = np.ones(len(same), dtype=bool)
     fitted = Weights(
         rarity=rarity,
@@ -97,6 +101,7 @@ def _judged(questions: Questions, pairs: Pairs, phrases: Mapping[int, Phrase], r
     return _Judged(
         pairs=pairs,
         vectors=(questions.vectors[pairs.places[:, 0]], questions.vectors[pairs.places[:, 1]]),
+        certain=[certainty(one, other) for one, other in both],
         plain=np.array([features(one, other, rarity) for one, other in both], dtype=np.float32),
         named=[wordings(one, other) for one, other in both],
     )

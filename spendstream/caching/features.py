@@ -12,7 +12,7 @@ from msgspec import Struct
 from spendstream.caching.embedding import Vector
 from spendstream.caching.phrases import ANTONYMS, Phrase
 
-__all__ = ["Rarity", "features", "wordings"]
+__all__ = ["Rarity", "certainty", "features", "wordings"]
 
 
 class Rarity(Struct, frozen=True):
@@ -71,6 +71,23 @@ def features(a: Phrase, b: Phrase, rarity: Rarity) -> list[float]:
         *_substitution(one, other, near),
         *_particulars(one, other),
     ]
+
+
+def certainty(a: Phrase, b: Phrase) -> bool | None:
+    """Return whether two questions ask the same, where their words leave no doubt; else None.
+
+    They do with the same words in the same order. They do not if one has a number that the other has not, if
+    only one is negated, or if one has the opposite of a word of the other one. A model that is trained on what
+    people ask has seen few of these, and an answer wrong by a "not" is worse than one that is paid for again.
+    """
+    if a.words == b.words:
+        return True
+    if a.numbers != b.numbers or a.negations % 2 != b.negations % 2:
+        return False
+    alone_a = {word for word, stem in zip(a.words, a.stems, strict=True) if stem not in b.different}
+    alone_b = {word for word, stem in zip(b.words, b.stems, strict=True) if stem not in a.different}
+    opposed = any(not ANTONYMS.get(word, frozenset()).isdisjoint(alone_b) for word in alone_a)
+    return False if opposed else None
 
 
 def wordings(a: Phrase, b: Phrase) -> list[str]:

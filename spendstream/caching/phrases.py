@@ -43,6 +43,10 @@ _NEGATIONS = _table("""
     not no never none cannot without nothing nobody neither nor unable isn't aren't wasn't weren't don't
     doesn't didn't won't wouldn't can't couldn't shouldn't hasn't haven't
 """)
+_NUMERALS = {
+    word: str(number)
+    for number, word in enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), 2)
+}
 _OPPOSITES = _table("""
     increase/decrease gain/lose good/bad best/worst buy/sell male/female man/woman men/women boy/girl
     girls/boys before/after with/without start/stop open/close love/hate pros/cons advantage/disadvantage
@@ -115,7 +119,9 @@ def phrase(text: str, embedding: Embedding) -> Phrase:
         content_stems=frozenset(stems[place] for place in content),
         trigrams=frozenset(letters[place : place + 3] for place in range(len(letters) - 2)),
         bigrams=frozenset(pairwise(stems)),
-        numbers=frozenset(word for word in words if any(map(str.isdigit, word))),
+        numbers=frozenset(
+            _NUMERALS.get(word, word) for word in words if word in _NUMERALS or any(map(str.isdigit, word))
+        ),
         names=frozenset(stems[place] for place in content if place and raw[place][0].isupper()),
         negations=sum(word in _NEGATIONS for word in words),
         question=next((QUESTION_WORDS.index(word) for word in words[:3] if word in QUESTION_WORDS), -1),
@@ -147,4 +153,5 @@ def _by_word(places: list[tuple[int, int]], embedding: Embedding) -> Vector:
             sums[word] += vector
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     lengths[lengths == 0] = 1
-    return np.divide(sums, lengths, out=sums)
+    sums /= lengths
+    return sums

@@ -5,12 +5,13 @@ It is trained on pairs of questions that people took for the same; see docs/cach
 
 from __future__ import annotations
 
+import math
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
 from spendstream.caching.embedding import Embedding, Vector
-from spendstream.caching.features import features, wordings
+from spendstream.caching.features import certainty, features, wordings
 from spendstream.caching.phrases import Phrase, phrase
 from spendstream.caching.weights import Weights, load
 
@@ -44,7 +45,13 @@ class Verifier:
         return Prepared(taken, self._weights.kinship.project(taken.vector)) if taken.words else None
 
     def score(self, one: Prepared, other: Prepared) -> float:
-        """Return the log odds that two questions ask the same, among pairs of which half do."""
+        """Return the log odds that two questions ask the same, among pairs of which half do.
+
+        Infinite where their words leave no doubt (`spendstream.caching.features.certainty`).
+        """
+        certain = certainty(one.phrase, other.phrase)
+        if certain is not None:
+            return math.inf if certain else -math.inf
         return self._weights.trees.score(self.features(one, other))
 
     def threshold(self, precision: Precision) -> float:

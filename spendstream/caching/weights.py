@@ -34,7 +34,8 @@ class Kinship(Struct, frozen=True):
 
     def project(self, vector: Vector) -> Vector:
         """Return a vector in that space."""
-        return np.matmul(vector - self.mean, self.projection, dtype=np.float32)
+        projected: Vector = (vector - self.mean) @ self.projection
+        return projected
 
     def features(self, one: Vector, other: Vector) -> list[float]:
         """Return log likelihood ratio, cosine and squared distance of two in that space, for each depth."""

@@ -19,11 +19,11 @@ class _Lenient(Verifier):
         return -np.inf
 
 
-def _prepared(direction=0):
+def _prepared(direction=0, text="What is it?"):
     vector = np.zeros(DIMENSIONS, dtype=np.float32)
     vector[direction] = 1
     embedding = Embedding(vector=vector, tokens=vector[None], spans=[(0, 4)])
-    return _VERIFIER.prepare("What is it?", embedding)
+    return _VERIFIER.prepare(text, embedding)
 
 
 def _asked(tenant="acme", rest=b"rest", direction=0):
@@ -57,13 +57,10 @@ def test_a_question_that_points_elsewhere_is_not_found():
 
 
 def test_what_the_verifier_refuses_is_not_found():
-    class Strict(Verifier):
-        def threshold(self, precision):  # noqa: ARG002
-            return np.inf
-
-    index = SemanticIndex(Strict(load()), 1 << 20)
+    index = SemanticIndex(_VERIFIER, 1 << 20)
     index.add(_asked(), b"digest")
-    assert index.find(_asked()) is None
+    assert index.find(Asked("acme", b"rest", _prepared(text="What is it not?"))) is None
+    assert index.find(_asked()) is not None
 
 
 def test_a_question_is_forgotten_by_its_digest():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spendstream.caching.embedding import DIMENSIONS, Embedding
-from spendstream.caching.features import Rarity, features, wordings
+from spendstream.caching.features import Rarity, certainty, features, wordings
 from spendstream.caching.phrases import phrase, stem
 from spendstream.caching.verifier import Verifier
 from spendstream.caching.weights import Trees, load, save
@@ -89,7 +89,25 @@ def test_every_pair_has_the_same_number_of_features_all_of_them_numbers(one, oth
 @given(st.text(max_size=40))
 def test_any_text_can_be_prepared_or_has_no_words(text):
     prepared = _VERIFIER.prepare(text, _embedding("x"))
-    assert prepared is None or math.isfinite(_VERIFIER.score(prepared, prepared))
+    assert prepared is None or _VERIFIER.score(prepared, prepared) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("What is X?", "what is x", True),
+        ("What is 12 times 7", "What is 13 times 7", False),
+        ("The 3 best cats", "The three best cats", None),
+        ("Is coffee good", "Is coffee not good", False),
+        ("How do I enable it", "How do I disable it", False),
+        ("Is more better or less", "Is less better or more", None),
+        ("What is x", "Who is x", None),
+    ],
+)
+def test_words_that_leave_no_doubt_are_not_left_to_the_trees(one, other, expected):
+    a, b = (_VERIFIER.prepare(text, _embedding(text)) for text in (one, other))
+    assert certainty(a.phrase, b.phrase) is certainty(b.phrase, a.phrase) is expected
+    assert math.isinf(_VERIFIER.score(a, b)) == (expected is not None)
 
 
 def test_words_in_common_apart_and_in_the_place_of_others_are_told():
