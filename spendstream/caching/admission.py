@@ -107,7 +107,7 @@ class Admission:
         return ttl(self._policy, value)
 
     def _cost(self, cost: int | None) -> float:
-        """Return a cost's share of itself and the recent median: a half for the median, near 1 far above."""
+        """Return a cost's share of itself and the recent median: a half if it is the median."""
         if cost is None:
             return 0.5  # unknown is not nothing
         median = self._costs.value
