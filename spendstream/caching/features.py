@@ -77,8 +77,8 @@ def certainty(a: Phrase, b: Phrase) -> bool | None:
     """Return whether two questions ask the same, where their words leave no doubt; else None.
 
     They do with the same words in the same order. They do not if one has a number that the other has not, if
-    only one is negated, or if one has the opposite of a word of the other one. A model that is trained on what
-    people ask has seen few of these, and an answer wrong by a "not" is worse than one that is paid for again.
+    only one is negated, or if one has the opposite of a word of the other one. A model that is trained on
+    what people ask has seen few of these, and an answer wrong by a "not" is worse than one paid for again.
     """
     if a.words == b.words:
         return True
