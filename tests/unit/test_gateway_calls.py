@@ -110,7 +110,6 @@ class Client:
                 guard=self.guard,
                 caching=self.caching,
             )
-            self._stack.push_async_callback(parts.limiting.close)
             self._app = create_app(parts)
         return self._app
 
