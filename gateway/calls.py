@@ -14,15 +14,17 @@ import structlog
 from msgspec.structs import replace
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.callers import Callers
+from gateway.callers import NOBODY, Caller, Callers
 from gateway.choosing import Choosing
 from gateway.dialects import Dialect
 from gateway.exchange import CLIENT_GONE, Exchange
+from gateway.headers import Headers, peer, read_headers
 from gateway.limiting import Limiting
 from gateway.meter import Meter
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
 from gateway.replies import PlainReply, Reply, StreamedReply, send_refusal
+from gateway.security import Security
 from gateway.upstream.attempts import Begun, begin
 from gateway.upstream.client import BrokenOff
 from gateway.upstream.provider import ProviderError, forwarded
@@ -57,9 +59,12 @@ class ModelCalls:
         meter: Meter,
         metrics: GatewayMetrics,
         clock: Callable[[], int],
+        security: Security,
         drains: bool,
     ) -> None:
         self._dialect = dialect
+        self._api = dialect.path.split("/")[2]
+        self._security = security
         self._callers = callers
         self._choosing = choosing
         self._limiting = limiting
@@ -72,27 +77,34 @@ class ModelCalls:
         """Answer one request."""
         self._metrics.received()
         arrived = perf_counter()
+        address, caller = peer(scope), NOBODY
         try:
-            exchange = await self._admit(scope, receive, arrived)
+            headers = read_headers(scope["headers"])
+            caller = self._callers.identify(headers, address)
+            exchange = await self._admit(headers, caller, address, receive, arrived)
         except Refusal as refusal:
             self._metrics.refused(refusal.reason)
+            self._security.body_refused(refusal, caller.key_id, address)
+            self._audit("refused", caller, address, why=refusal.code or refusal.reason)
             await send_refusal(send, self._dialect, refusal)
             return
         except _ClientGone:
             self._metrics.refused("client_gone")
             return
+        self._audit("allowed", caller, address, call=str(exchange.id), model=exchange.ask.model)
         reply: Reply = StreamedReply(send) if exchange.ask.stream else PlainReply(send)
         await self._serve(exchange, reply, receive)
         if exchange.status != CLIENT_GONE:
             await reply.end(exchange)
             self._metrics.overhead(exchange.overhead(perf_counter()))
 
-    async def _admit(self, scope: Scope, receive: Receive, arrived: float) -> Exchange:
+    async def _admit(
+        self, headers: Headers, caller: Caller, address: str, receive: Receive, arrived: float
+    ) -> Exchange:
         """Return who asks for what, with the room for its event reserved. Raises Refusal."""
-        headers = dict(scope["headers"])
-        caller = self._callers.identify(headers)
         body = await _read_body(headers, receive)
         ask = self._dialect.ask(body)
+        self._callers.permit(caller, self._api, ask.model, address)
         exchange = Exchange(
             id=new_id(self._clock()),
             caller=replace(caller, user=caller.user or ask.user) if ask.user else caller,
@@ -110,6 +122,12 @@ class ModelCalls:
             self._meter.dismiss()
             raise
         return exchange
+
+    def _audit(self, decision: str, caller: Caller, address: str, **fields: str) -> None:
+        if self._security.audit_calls:
+            self._security.call_decided(
+                decision, key_id=caller.key_id, team=caller.team, api=self._api, address=address, **fields
+            )
 
     async def _serve(self, exchange: Exchange, reply: Reply, receive: Receive) -> None:
         """Call a provider and pass the answer on. However that ends, one event is journalled at its end."""

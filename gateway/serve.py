@@ -17,7 +17,9 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
+from gateway.administering import administering
 from gateway.app import assemble, create_app, event_source
+from gateway.audit import AuditLog
 from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
 from gateway.simulated import Models, SimulatedModels, SimulatedProvider, serving
@@ -32,8 +34,9 @@ from spendstream.config import Config, ProviderSettings
 from spendstream.errors import AlreadyRunning, ConfigError
 from spendstream.limits.guard import Guard
 from spendstream.limits.opening import Ledger as SpentBefore
-from spendstream.pricing import book_from
+from spendstream.pricing import live_book_from
 from spendstream.pricing.simulation import SIMULATED
+from spendstream.teams import Teams
 
 __all__ = ["serve"]
 
@@ -55,7 +58,7 @@ async def serve(
     with what has landed of it, by budget. Raises AlreadyRunning if the port or the spool is taken,
     ConfigError for a bad setting.
     """
-    prices = book_from(config)
+    prices = live_book_from(config)
     budgets = BudgetFeed(kafka_servers, load(config.budget_file) if config.budget_file else BudgetFile())
     settled = SettledSpend(clock.now_micros)
     registry = CollectorRegistry()
@@ -68,6 +71,8 @@ async def serve(
             registry=registry,
             events_per_record=config.events_per_record,
         )
+        audit = AuditLog(config.data_dir / "audit", config.key_secret, clock.now_micros)
+        stack.push_async_callback(audit.close)
         store = await stack.enter_async_context(reservations(config, registry))
         guard = Guard(store)
         parts = assemble(
@@ -80,6 +85,8 @@ async def serve(
             instance=socket.gethostname(),
             guard=guard,
             settled=settled,
+            audit=audit,
+            more_keys=True,
         )
         await journal.start()
         stack.push_async_callback(_stop, journal)
@@ -92,7 +99,10 @@ async def serve(
             await stack.enter_async_context(meanwhile(compared.run()))
         await stack.enter_async_context(guarding(guard, store, budgets, ledger, clock.now_micros))
         stack.push_async_callback(parts.limiting.close)
-        app = create_app(parts, budgets)
+        administration = await stack.enter_async_context(
+            administering(parts, kafka_servers, budgets=budgets, prices=prices, teams=Teams())
+        )
+        app = create_app(parts, administration)
         server = _Server(_settings(app), address=_address(config, listener))
         await server.serve(sockets=[listener])
         if server.server_state.tasks:  # cancelled at the deadline: let them journal their events

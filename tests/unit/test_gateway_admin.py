@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from gateway.admin import Administration
 from gateway.app import assemble, create_app
 from gateway.testing import RecordingPublisher
 from gateway.upstream.serving import Serving
 from spendstream.budgets import Budget, BudgetFile, Calendar, entries
-from spendstream.budgets.documents import MAX_DOCUMENT_BYTES, BudgetDocument, decode
+from spendstream.budgets.documents import BudgetDocument, decode
 from spendstream.config import Config
+from spendstream.documents import MAX_DOCUMENT_BYTES
 from spendstream.errors import BrokerUnavailable
 from spendstream.money import PICO
 from spendstream.pricing import simulation_book
@@ -62,7 +64,7 @@ class Admin:
         self.kept = Kept()
         config = Config(admin_key_sha256=digest)
         parts = assemble(config, Serving([]), RecordingPublisher(), simulation_book(), lambda: 0)
-        self._app = create_app(parts, self.kept)
+        self._app = create_app(parts, Administration(budgets=self.kept))
 
     async def ask(
         self, method: str, path: str, body: Any = None, *, key: str | None = KEY, **headers: str
@@ -206,7 +208,7 @@ async def test_while_kafka_is_away_a_caller_is_told_to_come_back(admin: Admin) -
 
 async def test_the_description_names_every_field_that_a_budget_has(admin: Admin) -> None:
     described = (await admin.ask("GET", "/admin/openapi.json", key=None)).json
-    put = described["paths"]["/budgets/{budget_id}"]["put"]
+    put = described["paths"]["/budgets/{name}"]["put"]
     version = put["requestBody"]["content"]["application/json"]["schema"]["properties"]["versions"]["items"]
     assert {"400", "401", "409", "412", "413", "503"} <= put["responses"].keys()
     assert version["properties"].keys() == {*entries._PARSERS, "scope"}
