@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.admin import Administration, create_admin
 from gateway.audit import Audit, NoAudit
+from gateway.caching import NoCache, ReplyCache
 from gateway.callers import Callers
 from gateway.calls import ModelCalls
 from gateway.choosing import Choosing
@@ -50,6 +51,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     registry: CollectorRegistry
     metrics: GatewayMetrics
     serving: Serving
+    caching: ReplyCache
     choosing: Choosing
     limiting: Limiting
     meter: Meter
@@ -68,15 +70,16 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
     registry: CollectorRegistry | None = None,
     instance: str = "local",
     guard: Guard | None = None,
+    caching: ReplyCache | None = None,
     settled: SettledSpend | None = None,
     audit: Audit | None = None,
     more_keys: bool = False,
 ) -> Parts:
     """Return the parts. `clock` gives microseconds since 1970 UTC; events come from `instance`.
 
-    Without a `guard` nothing is limited; `settled` notes what calls cost; without an `audit` nothing is
-    audited. With `more_keys` the callers will be told of keys beside those of the configuration. Raises
-    ConfigError for routes that are wrong.
+    Without a `guard` nothing is limited, without `caching` nothing is cached, without an `audit` nothing is
+    audited; `settled` notes what calls cost. With `more_keys` the callers will be told of keys beside those
+    of the configuration. Raises ConfigError for routes that are wrong.
     """
     registry = registry or CollectorRegistry()
     metrics = GatewayMetrics(registry)
@@ -100,6 +103,7 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
         registry=registry,
         metrics=metrics,
         serving=serving,
+        caching=caching or NoCache(),
         choosing=Choosing(read_routes(list(config.route)), serving=serving, prices=prices, clock=clock),
         limiting=Limiting(guard, prices=prices, serving=serving, metrics=metrics, clock=clock),
         meter=meter,
@@ -116,6 +120,7 @@ def create_app(parts: Parts, administration: Administration | None = None) -> AS
         path: ModelCalls(
             dialect,
             callers=parts.callers,
+            caching=parts.caching,
             choosing=parts.choosing,
             limiting=parts.limiting,
             meter=parts.meter,

@@ -23,7 +23,7 @@ from gateway.audit import AuditLog
 from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
 from gateway.simulated import Models, SimulatedModels, SimulatedProvider, serving
-from gateway.upkeep import guarding, meanwhile, reservations
+from gateway.upkeep import answer_cache, connected, guarding, meanwhile, reservations
 from gateway.upstream.provider import Provider
 from gateway.upstream.serving import Serving
 from spendstream import clock
@@ -73,7 +73,9 @@ async def serve(
         )
         audit = AuditLog(config.data_dir / "audit", config.key_secret, clock.now_micros)
         stack.push_async_callback(audit.close)
-        store = await stack.enter_async_context(reservations(config, registry))
+        redis = await stack.enter_async_context(connected(config))
+        store = await stack.enter_async_context(reservations(config, redis, registry))
+        caching = answer_cache(config, redis, clock.now_micros)
         guard = Guard(store)
         parts = assemble(
             config,
@@ -84,6 +86,7 @@ async def serve(
             registry=registry,
             instance=socket.gethostname(),
             guard=guard,
+            caching=caching,
             settled=settled,
             audit=audit,
             more_keys=True,
@@ -99,8 +102,10 @@ async def serve(
             await stack.enter_async_context(meanwhile(compared.run()))
         await stack.enter_async_context(guarding(guard, store, budgets, ledger, clock.now_micros))
         stack.push_async_callback(parts.limiting.close)
+        if caching is not None:
+            stack.push_async_callback(caching.close)
         administration = await stack.enter_async_context(
-            administering(parts, kafka_servers, budgets=budgets, prices=prices, teams=Teams())
+            administering(parts, kafka_servers, budgets=budgets, prices=prices, teams=Teams(), cache=caching)
         )
         app = create_app(parts, administration)
         server = _Server(_settings(app), address=_address(config, listener))

@@ -12,15 +12,19 @@ from gateway.admin.answers import answers, read_body
 from gateway.admin.changes import Changes
 from gateway.admin.schemas import PURGE, body
 from gateway.admin.stores import Cache
+from gateway.caching import tenant_of
 from spendstream.documents import BadDocument, field_of
 
 __all__ = ["cache_router"]
 
+_Name = Annotated[str, Meta(max_length=512)]
+
 
 class _Purge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`tenant` None is everybody, and has to be said."""
+    """`team` None is everybody, and has to be said."""
 
-    tenant: Annotated[str, Meta(min_length=1, max_length=512)] | None
+    team: _Name | None
+    org: _Name = ""
 
 
 def cache_router(cache: Cache, changes: Changes) -> APIRouter:
@@ -35,13 +39,16 @@ def cache_router(cache: Cache, changes: Changes) -> APIRouter:
         responses=answers(400, 413),
     )
     async def purge(request: Request) -> Response:
-        """Forget the cached answers of a tenant, or of all."""
+        """Forget the cached answers of a team, or with null those of all."""
         value = await read_body(request)
         try:
             asked = msgspec.json.decode(value, type=_Purge)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadDocument(f"purge: {error}", [field_of(str(error))]) from error
-        await changes.make(request, "cache_purged", asked.tenant or "*", lambda: cache.purge(asked.tenant))
+        if asked.team is None and asked.org:
+            raise BadDocument("purge: org: needs a team", [("org", "needs a team")])
+        tenant = None if asked.team is None else tenant_of(asked.org, asked.team)
+        await changes.make(request, "cache_purged", tenant or "all", lambda: cache.purge(tenant))
         return Response(status_code=204)
 
     return router

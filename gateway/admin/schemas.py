@@ -204,15 +204,13 @@ ROTATION = _object(
         }
     }
 )
-PURGE = _object(
-    {
-        "tenant": {
-            "type": ["string", "null"],
-            "description": "whose answers are forgotten; null: all of them",
-        }
-    },
-    required=("tenant",),
-)
+PURGE: Schema = {
+    "oneOf": [
+        _object({"team": _text(0, 512), "org": _text(0, 512)}, required=("team",)),
+        _object({"team": {"type": "null"}}, required=("team",)),
+    ],
+    "description": "whose answers are forgotten; null: all of them",
+}
 
 ERROR: Schema = {
     "type": "object",

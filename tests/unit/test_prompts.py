@@ -200,19 +200,9 @@ def test_similarity_is_the_share_of_words_that_are_left():
     assert lexical_similarity("", "") == 1.0
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize(
-    "part",
-    [
-        *("a ", "a. ", "a\n", " ", "\n", " \n", "[", "{", "[1", '"', "`", "```", "    a\n", "1", "1 "),
-        *("please ", "Example: a\n", "Example: a\n\n", "not ", "{ ", "https://a ", '{"a":1} ', "don't. "),
-        SENTENCE,
-    ],
-=======
 HOSTILE = (
     *("a ", "a. ", "a\n", " ", "\n", " \n", "[", "{", "{ ", "[1", '"', "`", "```", "    a\n", "1", "1 "),
     *("please ", SENTENCE, "Example: a\n", "Example: a\n\n", "not ", "https://a ", '{"a":1} ', "don't. "),
->>>>>>> 390d60962ed068e22d57aaba8034eb05d50fd58f
 )
 
 
