@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -381,10 +382,10 @@ async def test_at_its_deadline_the_gateway_cuts_what_still_runs_and_journals_it(
     async with asyncio.timeout(DEADLINE_S):
         gateway = asyncio.create_task(serving.serve(config, NOWHERE, provider))
         said = ""
-        while "ready" not in said:
+        while (ready := re.search(r"gateway ready on \S+:(\d+)\n", said)) is None:
             await asyncio.sleep(0.01)
             said += capsys.readouterr().out
-        port = int(said.strip().rpartition(":")[2])
+        port = int(ready[1])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         body = json.dumps({"model": "gpt-4", "messages": MESSAGES, "stream": True}).encode()
         writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n")
