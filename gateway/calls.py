@@ -37,7 +37,6 @@ MAX_BODY_BYTES = 8 << 20
 """A larger request is refused: a million tokens of text have about half of that."""
 
 _GONE = 502
-_BODY_S = 30.0
 _LONGEST_DRAIN_S = 300.0
 
 _log = structlog.get_logger()
@@ -251,23 +250,17 @@ async def _read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
 
 
 async def _read_parts(message: Message, receive: Receive) -> bytes:
-    """Return a body that comes in parts, of which the first is there."""
+    """Return a body that comes in parts, of which the first is there; the connection bounds its time."""
     body = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_S):
-            while True:
-                if message["type"] == "http.disconnect":
-                    raise _ClientGone
-                body += message.get("body", b"")
-                if len(body) > MAX_BODY_BYTES:
-                    raise _too_large()
-                if not message.get("more_body", False):
-                    return bytes(body)
-                message = await receive()
-    except TimeoutError as error:
-        raise Refusal(
-            408, f"the body did not come within {_BODY_S:.0f} s", reason="too_slow", code="request_timeout"
-        ) from error
+    while True:
+        if message["type"] == "http.disconnect":
+            raise _ClientGone
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise _too_large()
+        if not message.get("more_body", False):
+            return bytes(body)
+        message = await receive()
 
 
 def _too_large() -> Refusal:

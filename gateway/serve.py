@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Protocol
@@ -20,9 +21,11 @@ from starlette.types import ASGIApp
 from gateway.administering import administering
 from gateway.app import assemble, create_app, event_source
 from gateway.audit import AuditLog
+from gateway.http import Connection
 from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
 from gateway.simulated import Models, SimulatedModels, SimulatedProvider, serving
+from gateway.tls import server_context
 from gateway.upkeep import answer_cache, connected, guarding, meanwhile, reservations
 from gateway.upstream.provider import Provider
 from gateway.upstream.serving import Serving
@@ -58,6 +61,11 @@ async def serve(
     with what has landed of it, by budget. Raises AlreadyRunning if the port or the spool is taken,
     ConfigError for a bad setting.
     """
+    tls = (
+        server_context(config.tls_certificate, config.tls_key)
+        if config.tls_certificate and config.tls_key
+        else None
+    )
     prices = live_book_from(config)
     budgets = BudgetFeed(kafka_servers, load(config.budget_file) if config.budget_file else BudgetFile())
     settled = SettledSpend(clock.now_micros)
@@ -108,7 +116,7 @@ async def serve(
             administering(parts, kafka_servers, budgets=budgets, prices=prices, teams=Teams(), cache=caching)
         )
         app = create_app(parts, administration)
-        server = _Server(_settings(app), address=_address(config, listener))
+        server = _Server(_settings(app, tls), address=_address(config, listener))
         await server.serve(sockets=[listener])
         if server.server_state.tasks:  # cancelled at the deadline: let them journal their events
             await asyncio.wait(server.server_state.tasks, timeout=_CANCELLED_S)
@@ -167,11 +175,11 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-def _settings(app: ASGIApp) -> uvicorn.Config:
+def _settings(app: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         interface="asgi3",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -179,6 +187,7 @@ def _settings(app: ASGIApp) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_DRAIN_S,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
 
 
@@ -204,4 +213,5 @@ def _listen(config: Config) -> Generator[socket.socket]:
 
 def _address(config: Config, listener: socket.socket) -> str:
     host = f"[{config.gateway_host}]" if ":" in config.gateway_host else config.gateway_host
-    return f"http://{host}:{listener.getsockname()[1]}"
+    scheme = "https" if config.tls_certificate else "http"
+    return f"{scheme}://{host}:{listener.getsockname()[1]}"
