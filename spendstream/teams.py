@@ -12,7 +12,7 @@ from spendstream.documents import BadDocument, Document, field_of, read_object
 
 __all__ = ["FEATURES", "Feature", "Team", "TeamDocument", "Teams", "decode"]
 
-Feature = Literal["semantic_cache", "mask_pii", "optimise_prompts"]
+Feature = Literal["mask_pii", "optimise_prompts"]
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 
 _LONGEST_NAME = 512
