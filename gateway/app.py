@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.admin import Administration, create_admin
@@ -41,6 +41,9 @@ RESERVED = 600_000_000
 """Microseconds that a reservation lasts which nobody extends; longer than a provider may be silent."""
 REMEMBERED = 1_800_000_000
 """Microseconds that a settled request is remembered, so that it counts once."""
+
+_NOT_ALLOWED = 405
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -216,4 +219,15 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
     message = f"{request.method} {request.url.path}: {error.detail}"
     refusal = Refusal(error.status_code, message, reason="http")
-    return Response(refusal.encoded, error.status_code, error.headers, media_type="application/json")
+    headers = {"allow": _allowed(request)} if error.status_code == _NOT_ALLOWED else error.headers
+    return Response(refusal.encoded, error.status_code, headers, media_type="application/json")
+
+
+def _allowed(request: Request) -> str:
+    """Return all methods of a path: the framework names those of the first route that has it."""
+    routes: Sequence[BaseRoute] = request.app.routes
+    return ", ".join(
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    )

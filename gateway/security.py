@@ -49,9 +49,9 @@ class Security:
             401, "this API key is not valid", reason="unauthorised", code="invalid_api_key"
         )
 
-    def admin_refused(self, address: str) -> Refusal:
-        """Return how a bad admin key is refused."""
-        late = self._failed("admin_refused", address, {})
+    def admin_refused(self, address: str, *, guessed: bool) -> Refusal:
+        """Return how is refused who sends a wrong admin key, which may be a guess, or none."""
+        late = self._failed("admin_refused", address, {}) if guessed else None
         return late or Refusal(
             401,
             "the admin API needs its key: send the header `Authorization: Bearer <key>`",

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
 
 from gateway.admin.access import keeper
-from gateway.admin.answers import answer_mistakes, answer_patience, answers
+from gateway.admin.answers import answer_mistakes, answer_parameters, answer_patience, answers
 from gateway.admin.cache import cache_router
 from gateway.admin.changes import Changes
 from gateway.admin.documents import Kind, documents_router
@@ -30,6 +31,7 @@ from spendstream.teams import decode as decode_team
 
 __all__ = ["Administration", "Budgets", "Cache", "Keys", "Routes", "Store", "create_admin"]
 
+_TEAM_IDS = r"^[^/\x00-\x20\x7f-\xa0][^/\x00-\x1f\x7f-\x9f]{0,199}$"  # any script: they are what callers say
 _NAMED = 8  # digits of the key's digest that tell one admin key from the next in the audit log
 
 
@@ -51,6 +53,7 @@ def create_admin(
     changes = Changes(audit, f"admin key {key_sha256[:_NAMED]}")
     for router in _routers(administration, changes, clock):
         admin.include_router(router)
+    admin.add_exception_handler(RequestValidationError, answer_parameters)
     admin.add_exception_handler(ConfigError, answer_mistakes)
     admin.add_exception_handler(TransientError, answer_patience)
     return admin
@@ -65,7 +68,12 @@ def _routers(
     if administration.teams:
         yield documents_router(
             Kind(
-                singular="team", plural="teams", schema=TEAM, store=administration.teams, decode=decode_team
+                singular="team",
+                plural="teams",
+                schema=TEAM,
+                store=administration.teams,
+                decode=decode_team,
+                ids=_TEAM_IDS,
             ),
             changes,
         )

@@ -27,6 +27,6 @@ def keeper(key_sha256: str, security: Security) -> Callable[..., Awaitable[None]
         read_headers(request.headers.raw)
         digest = sha256((given.credentials if given else "").encode()).hexdigest()
         if not given or not hmac.compare_digest(digest, key_sha256):
-            raise security.admin_refused(peer(request.scope))
+            raise security.admin_refused(peer(request.scope), guessed=given is not None)
 
     return keep

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import Header, Path, Request, Response
+from fastapi import Header, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from gateway.admin.schemas import ERROR
@@ -13,9 +15,9 @@ from spendstream.documents import MAX_DOCUMENT_BYTES, BadDocument, Document
 from spendstream.errors import ConfigError, TransientError
 
 __all__ = [
-    "Id",
     "IfMatch",
     "answer_mistakes",
+    "answer_parameters",
     "answer_patience",
     "answers",
     "check_match",
@@ -39,7 +41,6 @@ _CONTENT = {"application/json": {"schema": ERROR}}
 _RETRY = {"Retry-After": {"schema": {"type": "integer"}, "required": True}}
 _PATIENCE = (429, 503)
 
-Id = Annotated[str, Path(json_schema_extra={"pattern": "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"})]
 IfMatch = Annotated[
     str | None, Header(alias="If-Match", description="an ETag: only if it is still so; *: if there is one")
 ]
@@ -100,9 +101,14 @@ async def answer_mistakes(_: Request, error: Exception) -> Response:
     """Answer a document that is wrong."""
     assert isinstance(error, ConfigError)  # noqa: S101 - what it is registered for
     by_field = error.by_field if isinstance(error, BadDocument) else [("document", str(error))]
-    mistakes = [{"field": field, "reason": reason} for field, reason in by_field]
-    refusal = Refusal(400, str(error), reason="invalid", param=mistakes[0]["field"], code="invalid_document")
-    return JSONResponse({**refusal.body, "mistakes": mistakes}, refusal.status)
+    return _mistakes(str(error), by_field)
+
+
+async def answer_parameters(_: Request, error: Exception) -> Response:
+    """Answer an id that cannot be one: FastAPI has compared it with its pattern."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - what it is registered for
+    by_field = [("id" if it["loc"][0] == "path" else str(it["loc"][-1]), it["msg"]) for it in error.errors()]
+    return _mistakes("; ".join(f"{field}: {reason}" for field, reason in by_field), by_field)
 
 
 async def answer_patience(_: Request, error: Exception) -> Response:
@@ -112,3 +118,9 @@ async def answer_patience(_: Request, error: Exception) -> Response:
         503, str(error), reason="unavailable", kind="server_error", retry_after=error.retry_after
     )
     return Response(refusal.encoded, refusal.status, refusal.headers, media_type="application/json")
+
+
+def _mistakes(message: str, by_field: Sequence[tuple[str, str]]) -> Response:
+    mistakes = [{"field": field, "reason": reason} for field, reason in by_field]
+    refusal = Refusal(400, message, reason="invalid", param=by_field[0][0], code="invalid_document")
+    return JSONResponse({**refusal.body, "mistakes": mistakes}, refusal.status)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
-from gateway.admin.answers import Id, IfMatch, answers, check_match, etag, missing, read_body, shown
+from gateway.admin.answers import IfMatch, answers, check_match, etag, missing, read_body, shown
 from gateway.admin.changes import Changes
 from gateway.admin.schemas import Schema, body
 from gateway.admin.stores import Store
@@ -24,13 +24,14 @@ D = TypeVar("D", bound=Document)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind(Generic[D]):
-    """A kind of documents: where one is kept, how it is read, and which ids are in a file, and so fixed."""
+    """A kind of documents: where one is kept, how it is read, what ids match; those `in_file` are fixed."""
 
     singular: str
     plural: str
     schema: Schema
     store: Store[D]
     decode: Callable[[str, bytes], D]
+    ids: str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
     in_file: Collection[str] = ()
     file: str = "the configuration file"
 
@@ -44,7 +45,7 @@ def documents_router(kind: Kind[D], changes: Changes) -> APIRouter:
 
 
 def _add_reading(router: APIRouter, kind: Kind[D]) -> None:
-    what, many = kind.singular, kind.plural
+    what, many, named = kind.singular, kind.plural, Path(pattern=kind.ids)
 
     @router.get("", summary=f"List {many}")
     async def list_documents() -> Response:
@@ -56,23 +57,23 @@ def _add_reading(router: APIRouter, kind: Kind[D]) -> None:
         listed = {many: found, "in_file": sorted(kind.in_file)}
         return Response(msgspec.json.encode(listed), media_type="application/json")
 
-    @router.get("/{name}", summary=f"Show a {what}", responses=answers(404))
-    async def get_document(name: Id) -> Response:
+    @router.get("/{name}", summary=f"Show a {what}", responses=answers(400, 404))
+    async def get_document(name: str = named) -> Response:
         """Return one as it was written; its ETag tells this state from any other."""
         return shown(_found(kind, await kind.store.documents(), name))
 
 
 def _add_writing(router: APIRouter, kind: Kind[D], changes: Changes) -> None:
-    what = kind.singular
+    what, named = kind.singular, Path(pattern=kind.ids)
     one_at_a_time = asyncio.Lock()
 
     @router.put(
         "/{name}",
         summary=f"Set a {what}",
         openapi_extra=body(kind.schema),
-        responses=answers(400, 409, 412, 413),
+        responses=answers(400, 404, 409, 412, 413),
     )
-    async def put_document(name: Id, request: Request, if_match: IfMatch = None) -> Response:
+    async def put_document(request: Request, name: str = named, if_match: IfMatch = None) -> Response:
         """Set one, whole; the answer comes when Kafka has it."""
         document = kind.decode(name, await read_body(request))
         async with one_at_a_time:
@@ -87,8 +88,10 @@ def _add_writing(router: APIRouter, kind: Kind[D], changes: Changes) -> None:
             )
         return shown(document)
 
-    @router.delete("/{name}", summary=f"Delete a {what}", status_code=204, responses=answers(404, 409, 412))
-    async def delete_document(name: Id, request: Request, if_match: IfMatch = None) -> Response:
+    @router.delete(
+        "/{name}", summary=f"Delete a {what}", status_code=204, responses=answers(400, 404, 409, 412)
+    )
+    async def delete_document(request: Request, name: str = named, if_match: IfMatch = None) -> Response:
         """Delete one."""
         async with one_at_a_time:
             documents = await kind.store.documents()

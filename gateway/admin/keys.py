@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from msgspec import Meta, Struct
 
-from gateway.admin.answers import Id, IfMatch, answers, check_match, etag, missing, read_body
+from gateway.admin.answers import IfMatch, answers, check_match, etag, missing, read_body
 from gateway.admin.changes import Changes
-from gateway.admin.schemas import KEY, NEW_KEY, ROTATION, body
+from gateway.admin.schemas import KEY, KEY_ID, NEW_KEY, ROTATION, body
 from gateway.admin.stores import Keys
 from gateway.refusal import Refusal
 from spendstream.clock import from_micros
@@ -23,12 +23,13 @@ from spendstream.keys.documents import KeyDocument, changed, created, document
 
 __all__ = ["keys_router"]
 
+_Id = Annotated[str, Path(pattern=KEY_ID)]
 _DAY_S = 24 * 3600
 _HASHES = ("hash", "old_hash")
 
 
 class _Rotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    overlap_s: Annotated[int, Meta(ge=0, le=31 * _DAY_S)] = _DAY_S
+    overlap_s: Annotated[float, Meta(ge=0, le=31 * _DAY_S)] = _DAY_S
 
 
 _Change = Callable[[ApiKey], ApiKey]
@@ -101,8 +102,8 @@ def _add_reading(router: APIRouter, desk: _Desk, keys: Keys) -> None:
         ]
         return _json({"keys": found, "in_file": sorted(keys.in_file)})
 
-    @router.get("/{name}", summary="Show a key", responses=answers(404))
-    async def get_key(name: Id) -> Response:
+    @router.get("/{name}", summary="Show a key", responses=answers(400, 404))
+    async def get_key(name: _Id) -> Response:
         """Return a key without its secret."""
         found = (await desk.all()).get(name)
         if found is None:
@@ -121,7 +122,7 @@ def _add_making(router: APIRouter, desk: _Desk, keys: Keys, clock: Callable[[], 
     async def post_key(request: Request) -> Response:
         """Make a key. `key` in the answer is what its owner sends; nobody can ask for it again."""
         asked = _read(await read_body(request))
-        name = asked.pop("id", None) or new_id()
+        name = asked.pop("id") if "id" in asked else new_id()
         secret = new_key(str(name))
         key = created({**asked, "id": name}, keys.hasher.hash(secret), from_micros(clock()))
         made = await desk.add(request, key)
@@ -130,10 +131,10 @@ def _add_making(router: APIRouter, desk: _Desk, keys: Keys, clock: Callable[[], 
     @router.post(
         "/{name}/rotate",
         summary="Give a key another secret",
-        openapi_extra=body(ROTATION),
+        openapi_extra=body(ROTATION, required=False),
         responses=answers(400, 404, 409, 412, 413),
     )
-    async def rotate_key(name: Id, request: Request, if_match: IfMatch = None) -> Response:
+    async def rotate_key(name: _Id, request: Request, if_match: IfMatch = None) -> Response:
         """Give a key another secret; the one before opens for `overlap_s` seconds more, a day if not said."""
         overlap = timedelta(seconds=_rotation(await read_body(request)).overlap_s)
         secret = new_key(name)
@@ -153,15 +154,15 @@ def _add_changing(router: APIRouter, desk: _Desk, clock: Callable[[], int]) -> N
         openapi_extra=body(KEY),
         responses=answers(400, 404, 409, 412, 413),
     )
-    async def patch_key(name: Id, request: Request, if_match: IfMatch = None) -> Response:
+    async def patch_key(name: _Id, request: Request, if_match: IfMatch = None) -> Response:
         """Change the fields that are given; null takes one back to its default (RFC 7396)."""
         fields = _read(await read_body(request))
         return _answer(
             await desk.change(request, "changed", name, if_match, lambda key: changed(key, fields))
         )
 
-    @router.post("/{name}/revoke", summary="Revoke a key", responses=answers(404, 409, 412))
-    async def revoke_key(name: Id, request: Request, if_match: IfMatch = None) -> Response:
+    @router.post("/{name}/revoke", summary="Revoke a key", responses=answers(400, 404, 409, 412))
+    async def revoke_key(name: _Id, request: Request, if_match: IfMatch = None) -> Response:
         """Have a key open nothing any more. It stays listed, and nobody gets its id."""
         return _answer(
             await desk.change(

@@ -14,6 +14,7 @@ __all__ = [
     "BUDGET",
     "ERROR",
     "KEY",
+    "KEY_ID",
     "NEW_KEY",
     "PRICES",
     "PURGE",
@@ -27,9 +28,9 @@ __all__ = [
 Schema = Mapping[str, Any]
 
 
-def body(schema: Schema) -> dict[str, Any]:
+def body(schema: Schema, *, required: bool = True) -> dict[str, Any]:
     """Return the description of a request with such a document."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
 def _object(properties: Schema, required: tuple[str, ...] = ()) -> Schema:
@@ -100,14 +101,14 @@ PRICES = _object(
             "minItems": 1,
             "items": _object(
                 {
-                    "provider": _text(),
-                    "model": _text(1),
+                    "provider": {"type": "string"},
+                    "model": {"type": "string", "minLength": 1},
                     "effective_from": {"type": "string", "format": "date"},
                     "input_per_million": _MONEY,
                     "output_per_million": _MONEY,
                     "cache_read_per_million": _MONEY,
                     "cache_write_per_million": _MONEY,
-                    "source": _text(),
+                    "source": {"type": "string"},
                 },
                 required=("model", "input_per_million", "output_per_million"),
             ),
@@ -180,9 +181,10 @@ _KEY_FIELDS: Schema = {
     "models": {**_texts(_text(1)), "description": "patterns, in which * stands for anything; none are all"},
     "expires_at": {"type": "string", "format": "date-time"},
 }
+KEY_ID = "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"
 NEW_KEY = _object(
     {
-        "id": {"type": "string", "pattern": "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"},
+        "id": {"type": "string", "pattern": KEY_ID},
         **_KEY_FIELDS,
     },
     required=("team",),
@@ -196,7 +198,7 @@ KEY = _object(
 ROTATION = _object(
     {
         "overlap_s": {
-            "type": "integer",
+            "type": "number",
             "minimum": 0,
             "maximum": 31 * 24 * 3600,
             "default": 24 * 3600,
@@ -207,7 +209,7 @@ ROTATION = _object(
 PURGE: Schema = {
     "oneOf": [
         _object({"team": _text(0, 512), "org": _text(0, 512)}, required=("team",)),
-        _object({"team": {"type": "null"}}, required=("team",)),
+        _object({"team": {"type": "null"}, "org": {"const": ""}}, required=("team",)),
     ],
     "description": "whose answers are forgotten; null: all of them",
 }

@@ -44,8 +44,9 @@ def decode(key_id: str, value: bytes) -> KeyDocument:
 def created(fields: Mapping[str, Any], hashed: str, now: datetime) -> ApiKey:
     """Return a new key with these fields. Raises BadDocument."""
     _refuse(fields, _KEPT)
-    given = {name: value for name, value in fields.items() if value is not None}
-    return _key({**given, "hash": hashed, "created_at": now.isoformat()})
+    if empty := [name for name, value in fields.items() if value is None]:
+        raise BadDocument(f"key: {empty[0]} is null", [(name, "must not be null") for name in empty])
+    return _key({**fields, "hash": hashed, "created_at": now.isoformat()})
 
 
 def changed(key: ApiKey, changes: Mapping[str, Any]) -> ApiKey:
