@@ -15,15 +15,17 @@ from msgspec.structs import replace
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.caching import ReplyCache
-from gateway.callers import Callers
+from gateway.callers import NOBODY, Caller, Callers
 from gateway.choosing import Choosing
 from gateway.dialects import Dialect
 from gateway.exchange import CLIENT_GONE, Exchange
+from gateway.headers import Headers, peer, read_headers
 from gateway.limiting import Limiting
 from gateway.meter import Meter
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
 from gateway.replies import PlainReply, Reply, StreamedReply, send_refusal
+from gateway.security import Security
 from gateway.upstream.attempts import Begun, begin
 from gateway.upstream.client import BrokenOff
 from gateway.upstream.provider import ProviderError, forwarded
@@ -35,7 +37,6 @@ MAX_BODY_BYTES = 8 << 20
 """A larger request is refused: a million tokens of text have about half of that."""
 
 _GONE = 502
-_BODY_S = 30.0
 _LONGEST_DRAIN_S = 300.0
 
 _log = structlog.get_logger()
@@ -59,9 +60,12 @@ class ModelCalls:
         meter: Meter,
         metrics: GatewayMetrics,
         clock: Callable[[], int],
+        security: Security,
         drains: bool,
     ) -> None:
         self._dialect = dialect
+        self._api = dialect.path.split("/")[2]
+        self._security = security
         self._callers = callers
         self._caching = caching
         self._choosing = choosing
@@ -75,15 +79,21 @@ class ModelCalls:
         """Answer one request."""
         self._metrics.received()
         arrived = perf_counter()
+        address, caller = peer(scope), NOBODY
         try:
-            exchange = await self._admit(scope, receive, arrived)
+            headers = read_headers(scope["headers"])
+            caller = self._callers.identify(headers, address)
+            exchange = await self._admit(headers, caller, address, receive, arrived)
         except Refusal as refusal:
             self._metrics.refused(refusal.reason)
+            self._security.body_refused(refusal, caller.key_id, address)
+            self._audit("refused", caller, address, why=refusal.code or refusal.reason)
             await send_refusal(send, self._dialect, refusal)
             return
         except _ClientGone:
             self._metrics.refused("client_gone")
             return
+        self._audit("allowed", caller, address, call=str(exchange.id), model=exchange.ask.model)
         reply: Reply = StreamedReply(send) if exchange.ask.stream else PlainReply(send)
         try:
             await self._serve(exchange, reply, receive)
@@ -94,12 +104,13 @@ class ModelCalls:
             await self._limiting.settle(exchange)
             await self._caching.keep(exchange)
 
-    async def _admit(self, scope: Scope, receive: Receive, arrived: float) -> Exchange:
+    async def _admit(
+        self, headers: Headers, caller: Caller, address: str, receive: Receive, arrived: float
+    ) -> Exchange:
         """Return who asks for what, with the room for its event reserved. Raises Refusal."""
-        headers = dict(scope["headers"])
-        caller = self._callers.identify(headers)
         body = await _read_body(headers, receive)
         ask = self._dialect.ask(body)
+        self._callers.permit(caller, self._api, ask.model, address)
         exchange = Exchange(
             id=new_id(self._clock()),
             caller=replace(caller, user=caller.user or ask.user) if ask.user else caller,
@@ -122,6 +133,12 @@ class ModelCalls:
             self._caching.landed(exchange)
             raise
         return exchange
+
+    def _audit(self, decision: str, caller: Caller, address: str, **fields: str) -> None:
+        if self._security.audit_calls:
+            self._security.call_decided(
+                decision, key_id=caller.key_id, team=caller.team, api=self._api, address=address, **fields
+            )
 
     async def _serve(self, exchange: Exchange, reply: Reply, receive: Receive) -> None:
         """Call a provider and pass the answer on. However that ends, one event is journalled at its end."""
@@ -236,23 +253,17 @@ async def _read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
 
 
 async def _read_parts(message: Message, receive: Receive) -> bytes:
-    """Return a body that comes in parts, of which the first is there."""
+    """Return a body that comes in parts, of which the first is there; the connection bounds its time."""
     body = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_S):
-            while True:
-                if message["type"] == "http.disconnect":
-                    raise _ClientGone
-                body += message.get("body", b"")
-                if len(body) > MAX_BODY_BYTES:
-                    raise _too_large()
-                if not message.get("more_body", False):
-                    return bytes(body)
-                message = await receive()
-    except TimeoutError as error:
-        raise Refusal(
-            408, f"the body did not come within {_BODY_S:.0f} s", reason="too_slow", code="request_timeout"
-        ) from error
+    while True:
+        if message["type"] == "http.disconnect":
+            raise _ClientGone
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise _too_large()
+        if not message.get("more_body", False):
+            return bytes(body)
+        message = await receive()
 
 
 def _too_large() -> Refusal:

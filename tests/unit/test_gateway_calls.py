@@ -21,7 +21,7 @@ from gateway.caching import ReplyCache
 from gateway.calls import MAX_BODY_BYTES
 from gateway.meter import EVENT_ROOM
 from gateway.simulated import Failure, Models, Piece, SimulatedProvider, serving
-from gateway.testing import RecordingPublisher, ScriptedModels, Step
+from gateway.testing import RecordingAudit, RecordingPublisher, ScriptedModels, Step
 from gateway.upstream.provider import Provider
 from gateway.upstream.serving import Serving
 from gateway.usage import Usage
@@ -79,6 +79,7 @@ class Client:
         self.models = models
         self.caching = caching
         self.publisher = RecordingPublisher()
+        self.audit = RecordingAudit()
         self.registry = CollectorRegistry()
         self.chunks = 0
         self.store = ReservationBook(ttl=RESERVED, memory=REMEMBERED)
@@ -109,6 +110,7 @@ class Client:
                 instance="one",
                 guard=self.guard,
                 caching=self.caching,
+                audit=self.audit,
             )
             self._app = create_app(parts)
         return self._app

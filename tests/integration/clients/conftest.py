@@ -6,6 +6,7 @@ of their own: `GATEWAY_PYTHON` then names the Python that has ours.
 
 from __future__ import annotations
 
+import hmac
 import os
 import re
 import subprocess
@@ -13,15 +14,15 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from tests.integration.clients.provider import Provider
 
-KEY = "sk-clients"
+KEY = f"sk-spend-clients-{'c' * 43}"
 CHAT_MODEL, EMBEDDING_MODEL, CLAUDE = "gpt-4o-mini", "text-embedding-3-small", "claude-haiku-4-5"
+_SECRET = "of the server, and long enough for one"
 _ROOT = Path(__file__).parents[3]
 _READY = re.compile(r"gateway ready on (\S+)")
 _DEADLINE_S = 60
@@ -66,10 +67,11 @@ def _config(folder: Path, provider: Provider) -> Path:
 kafka = "127.0.0.1:1"
 data_dir = "{folder}"
 gateway_port = 0
+key_secret = "{_SECRET}"
 
 [[api_keys]]
 id = "clients"
-sha256 = "{sha256(KEY.encode()).hexdigest()}"
+hash = "{hmac.digest(_SECRET.encode(), KEY.encode(), "sha256").hex()}"
 team = "search"
 
 [[provider]]
