@@ -19,15 +19,18 @@ from gateway.calls import ModelCalls
 from gateway.choosing import Choosing
 from gateway.dialects import DIALECTS
 from gateway.limiting import Limiting
+from gateway.masking import Masking
 from gateway.meter import Meter, Publisher
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
 from gateway.settled import SettledSpend
+from gateway.shortening import Shortening
 from gateway.upstream.serving import Serving
 from spendstream.config import Config
 from spendstream.limits.book import ReservationBook
 from spendstream.limits.guard import Guard
 from spendstream.pricing import PriceBook
+from spendstream.prompts import read_settings
 from spendstream.routing import read_routes
 
 __all__ = ["REMEMBERED", "RESERVED", "Parts", "assemble", "create_app", "event_source"]
@@ -48,6 +51,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     serving: Serving
     choosing: Choosing
     limiting: Limiting
+    masking: Masking
+    shortening: Shortening
     meter: Meter
 
 
@@ -66,7 +71,7 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
     """Return the parts. `clock` gives microseconds since 1970 UTC; events come from `instance`.
 
     Without a `guard` nothing is limited; `settled` notes what calls cost. Raises ConfigError for routes
-    that are wrong.
+    or `prompts` that are wrong.
     """
     registry = registry or CollectorRegistry()
     metrics = GatewayMetrics(registry)
@@ -89,6 +94,8 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
         serving=serving,
         choosing=Choosing(read_routes(list(config.route)), serving=serving, prices=prices, clock=clock),
         limiting=Limiting(guard, prices=prices, serving=serving, metrics=metrics, clock=clock),
+        masking=Masking(config.privacy_teams, metrics),
+        shortening=Shortening(config.prompt_teams, read_settings(config.prompts or {})),
         meter=meter,
     )
 
@@ -103,6 +110,8 @@ def create_app(parts: Parts, budgets: Budgets | None = None) -> ASGIApp:
             callers=callers,
             choosing=parts.choosing,
             limiting=parts.limiting,
+            masking=parts.masking,
+            shortening=parts.shortening,
             meter=parts.meter,
             metrics=parts.metrics,
             clock=parts.clock,

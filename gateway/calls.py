@@ -1,4 +1,4 @@
-"""A call of a model: authenticate, validate, reserve, call, settle, reply.
+"""A call of a model: authenticate, validate, mask, shorten, reserve, call, settle, reply.
 
 A request is either refused before any call, and then has no event, or it gets exactly one, whatever happens
 to it: `_serve` is the one way out. The event is journalled before the reply's last byte is sent.
@@ -19,10 +19,13 @@ from gateway.choosing import Choosing
 from gateway.dialects import Dialect
 from gateway.exchange import CLIENT_GONE, Exchange
 from gateway.limiting import Limiting
+from gateway.masking import Masking
 from gateway.meter import Meter
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
 from gateway.replies import PlainReply, Reply, StreamedReply, send_refusal
+from gateway.shortening import Shortening
+from gateway.unmasking import UnmaskedSend
 from gateway.upstream.attempts import Begun, begin
 from gateway.upstream.client import BrokenOff
 from gateway.upstream.provider import ProviderError, forwarded
@@ -54,6 +57,8 @@ class ModelCalls:
         callers: Callers,
         choosing: Choosing,
         limiting: Limiting,
+        masking: Masking,
+        shortening: Shortening,
         meter: Meter,
         metrics: GatewayMetrics,
         clock: Callable[[], int],
@@ -63,6 +68,8 @@ class ModelCalls:
         self._callers = callers
         self._choosing = choosing
         self._limiting = limiting
+        self._masking = masking
+        self._shortening = shortening
         self._meter = meter
         self._metrics = metrics
         self._clock = clock
@@ -81,6 +88,8 @@ class ModelCalls:
         except _ClientGone:
             self._metrics.refused("client_gone")
             return
+        if exchange.mask is not None:
+            send = UnmaskedSend(send, exchange)
         reply: Reply = StreamedReply(send) if exchange.ask.stream else PlainReply(send)
         await self._serve(exchange, reply, receive)
         if exchange.status != CLIENT_GONE:
@@ -102,6 +111,10 @@ class ModelCalls:
             arrived=arrived,
             size=len(body),
         )
+        if self._masking.is_for(exchange):
+            await self._masking.mask(exchange)
+        if self._shortening.is_for(exchange, headers):
+            await self._shortening.shorten(exchange)
         self._choosing.choose(exchange)
         self._meter.admit()
         try:

@@ -13,6 +13,7 @@ from gateway.upstream.provider import Candidate, ProviderError
 from gateway.usage import Usage
 from spendstream.events import TokenUsage, UsageSource
 from spendstream.limits.decision import Grant
+from spendstream.privacy import Mask
 from spendstream.tokens import count_text
 
 __all__ = ["CLIENT_GONE", "Exchange"]
@@ -31,7 +32,8 @@ class Exchange:
     """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
     `id` names the call everywhere: its event, its reservation. `size` is the request's, in bytes. Of an
-    answer there is the `body`, if it comes whole, or the `reader` of its stream.
+    answer there is the `body`, if it comes whole, or the `reader` of its stream. With a `mask` both have its
+    placeholders, as the `ask` has. `saved_tokens` are those by which the prompt was made shorter.
     """
 
     id: UUID
@@ -44,6 +46,8 @@ class Exchange:
     candidates: Sequence[Candidate] = ()
     route: str = ""
     route_reason: str = ""
+    mask: Mask | None = None
+    saved_tokens: int = 0
     grant: Grant | None = None
     candidate: Candidate | None = None
     attempts: int = 0
@@ -84,6 +88,10 @@ class Exchange:
     def retries(self) -> int:
         """How many attempts came before the last."""
         return max(self.attempts - 1, 0)
+
+    def ask_instead(self, body: bytes) -> None:
+        """Take another request in the place of the client's: masked, or made shorter."""
+        self.ask, self.size = self.dialect.ask(body), len(body)
 
     def tried(self, candidate: Candidate) -> None:
         """Note an attempt."""
