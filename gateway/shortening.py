@@ -18,7 +18,7 @@ from spendstream.tokens import count_text
 __all__ = ["Shortening"]
 
 _HEADER = b"x-spendstream-optimise"
-_IN_A_THREAD = 512
+_IN_A_THREAD = 2 * 1024
 """Bytes of a request from which shortening it (1 ms) would keep others waiting."""
 
 _TEXTS: Mapping[str, tuple[str, ...]] = {

@@ -24,6 +24,7 @@ _FORMATS = ("response_format", "text", "output_format", "output_config")
 _ANSWERS = frozenset({"content", "text", "delta"})
 _ARGUMENTS = frozenset({"arguments", "partial_json"})
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -38,8 +39,10 @@ class Unmasking:
         """Return a whole answer with its values; one that has none, or is no JSON, as it is."""
         if not _is_marked(body):
             return body
-        told = _decoded(body)
-        return body if told is None else _encode(self.value(told))
+        try:
+            return _encode(self.value(decode_exactly(body)))
+        except _UNREADABLE:
+            return body
 
     def value(self, node: Any, name: str = "") -> Any:
         """Return what a field of this name holds, with its values."""
@@ -103,11 +106,11 @@ class UnmaskedStream:
         if self._passes(block):
             return block + _END
         head, payload = _parts(block)
-        event = _decoded(payload)
-        if not isinstance(event, dict):  # a comment, or the mark of the end
+        try:
+            event = self._with_values(_event(payload), head)
+        except _UNREADABLE:  # a comment, or the mark of the end
             over = [*self._holding] if payload else []
             return b"".join(self._released(key, None) for key in over) + block + _END
-        event = self._with_values(event, head)
         over = [key for key in self._holding if self._deltas.ends(event, key)]
         before = b"".join(self._released(key, event) for key in over)
         return before + self._numbered(event, head)
@@ -190,12 +193,11 @@ def _is_marked(data: bytes) -> bool:
     return any(mark in data for mark in _MARKS)
 
 
-def _decoded(data: bytes) -> Any:
-    """Return JSON; None for what is none."""
-    try:
-        return decode_exactly(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+def _event(payload: bytes) -> dict[str, Any]:
+    event = decode_exactly(payload)
+    if not isinstance(event, dict):
+        raise msgspec.DecodeError("an event is an object")
+    return event
 
 
 def _parts(block: bytes) -> tuple[bytes, bytes]:
