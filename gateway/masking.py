@@ -20,7 +20,7 @@ from spendstream.privacy import Mask
 __all__ = ["Masking"]
 
 _IN_A_THREAD = 8 * 1024
-"""Bytes of a request from which masking it (1 ms, or 3 where it is full of finds) would keep others waiting."""
+"""Bytes of a request from which masking it (1 ms; full of finds, 3) would keep others waiting."""
 
 _FIRST = ("system", "instructions")
 """Fields that are masked first, wherever they stand: so a chat that goes on keeps its placeholders, and what

@@ -57,14 +57,12 @@ def test_a_placeholder_that_the_model_made_up_stays():
     assert Mask().unmasked("<EMAIL_7>") == "<EMAIL_7>"
 
 
-@given(texts, st.sampled_from(["", " see x@example.org, <EMAIL_8>"]))
-def test_an_answer_that_was_unmasked_can_be_masked_as_it_was(text, more):
+@given(st.lists(st.sampled_from((*VALUES, "<EMAIL_1>")), max_size=6))
+def test_an_answer_that_was_unmasked_can_be_masked_as_it_was(values):
     """A provider that signs what its model thought wants it back unchanged, with what the model made up."""
     mask = Mask()
-    answer = mask.text(text) + more
-    assert mask.unmasked(mask.again(mask.unmasked(answer))) == mask.unmasked(answer)
-    if not any(marker in text for marker in MARKERS[:-1]):
-        assert mask.again(mask.unmasked(answer)) == answer
+    answer = mask.text(" and ".join(values)) + " and x@example.org, <EMAIL_8>"
+    assert mask.again(mask.unmasked(answer)) == answer
 
 
 def test_a_mask_without_values_is_empty():
