@@ -22,17 +22,20 @@ from gateway.choosing import Choosing
 from gateway.dialects import DIALECTS
 from gateway.headers import peer, read_headers
 from gateway.limiting import Limiting
+from gateway.masking import Masking
 from gateway.meter import Meter, Publisher
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
 from gateway.security import Security
 from gateway.settled import SettledSpend
+from gateway.shortening import Shortening
 from gateway.upstream.serving import Serving
 from spendstream.config import Config
 from spendstream.keys import KeyHasher
 from spendstream.limits.book import ReservationBook
 from spendstream.limits.guard import Guard
 from spendstream.pricing import PriceBook
+from spendstream.prompts import read_settings
 from spendstream.routing import read_routes
 
 __all__ = ["REMEMBERED", "RESERVED", "Parts", "assemble", "create_app", "event_source"]
@@ -57,6 +60,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     caching: ReplyCache
     choosing: Choosing
     limiting: Limiting
+    masking: Masking
+    shortening: Shortening
     meter: Meter
     audit: Audit
     security: Security
@@ -82,7 +87,8 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
 
     Without a `guard` nothing is limited, without `caching` nothing is cached, without an `audit` nothing is
     audited; `settled` notes what calls cost. With `more_keys` the callers will be told of keys beside those
-    of the configuration. Raises ConfigError for routes that are wrong.
+    of the configuration. Raises ConfigError for routes or
+    `prompts` that are wrong.
     """
     registry = registry or CollectorRegistry()
     metrics = GatewayMetrics(registry)
@@ -109,6 +115,8 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
         caching=caching or NoCache(),
         choosing=Choosing(read_routes(list(config.route)), serving=serving, prices=prices, clock=clock),
         limiting=Limiting(guard, prices=prices, serving=serving, metrics=metrics, clock=clock),
+        masking=Masking(config.privacy_teams, metrics),
+        shortening=Shortening(config.prompt_teams, read_settings(config.prompts or {})),
         meter=meter,
         audit=audit,
         security=security,
@@ -126,6 +134,8 @@ def create_app(parts: Parts, administration: Administration | None = None) -> AS
             caching=parts.caching,
             choosing=parts.choosing,
             limiting=parts.limiting,
+            masking=parts.masking,
+            shortening=parts.shortening,
             meter=parts.meter,
             metrics=parts.metrics,
             clock=parts.clock,

@@ -1,4 +1,4 @@
-"""A call of a model: authenticate, validate, reserve, call, settle, reply.
+"""A call of a model: authenticate, validate, mask, shorten, reserve, call, settle, reply.
 
 A request is either refused before any call, and then has no event, or it gets exactly one, whatever happens
 to it: `_serve` is the one way out. The event is journalled before the reply's last byte is sent.
@@ -21,11 +21,14 @@ from gateway.dialects import Dialect
 from gateway.exchange import CLIENT_GONE, Exchange
 from gateway.headers import Headers, peer, read_headers
 from gateway.limiting import Limiting
+from gateway.masking import Masking
 from gateway.meter import Meter
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
 from gateway.replies import PlainReply, Reply, StreamedReply, send_refusal
 from gateway.security import Security
+from gateway.shortening import Shortening
+from gateway.unmasking import UnmaskedSend
 from gateway.upstream.attempts import Begun, begin
 from gateway.upstream.client import BrokenOff
 from gateway.upstream.provider import ProviderError, forwarded
@@ -57,6 +60,8 @@ class ModelCalls:
         caching: ReplyCache,
         choosing: Choosing,
         limiting: Limiting,
+        masking: Masking,
+        shortening: Shortening,
         meter: Meter,
         metrics: GatewayMetrics,
         clock: Callable[[], int],
@@ -70,6 +75,8 @@ class ModelCalls:
         self._caching = caching
         self._choosing = choosing
         self._limiting = limiting
+        self._masking = masking
+        self._shortening = shortening
         self._meter = meter
         self._metrics = metrics
         self._clock = clock
@@ -87,13 +94,17 @@ class ModelCalls:
         except Refusal as refusal:
             self._metrics.refused(refusal.reason)
             self._security.body_refused(refusal, caller.key_id, address)
-            self._audit("refused", caller, address, why=refusal.code or refusal.reason)
+            if self._security.audit_calls:
+                self._audit("refused", caller, address, why=refusal.code or refusal.reason)
             await send_refusal(send, self._dialect, refusal)
             return
         except _ClientGone:
             self._metrics.refused("client_gone")
             return
-        self._audit("allowed", caller, address, call=str(exchange.id), model=exchange.ask.model)
+        if self._security.audit_calls:
+            self._audit("allowed", caller, address, call=str(exchange.id), model=exchange.ask.model)
+        if exchange.mask is not None:
+            send = UnmaskedSend(send, exchange)
         reply: Reply = StreamedReply(send) if exchange.ask.stream else PlainReply(send)
         try:
             await self._serve(exchange, reply, receive)
@@ -120,6 +131,10 @@ class ModelCalls:
             arrived=arrived,
             request=body,
         )
+        if self._masking.is_for(exchange):
+            await self._masking.mask(exchange)
+        if self._shortening.is_for(exchange, headers):
+            await self._shortening.shorten(exchange)
         self._meter.admit()
         try:
             await self._caching.find(exchange, headers)
@@ -135,10 +150,9 @@ class ModelCalls:
         return exchange
 
     def _audit(self, decision: str, caller: Caller, address: str, **fields: str) -> None:
-        if self._security.audit_calls:
-            self._security.call_decided(
-                decision, key_id=caller.key_id, team=caller.team, api=self._api, address=address, **fields
-            )
+        self._security.call_decided(
+            decision, key_id=caller.key_id, team=caller.team, api=self._api, address=address, **fields
+        )
 
     async def _serve(self, exchange: Exchange, reply: Reply, receive: Receive) -> None:
         """Call a provider and pass the answer on. However that ends, one event is journalled at its end."""

@@ -15,6 +15,7 @@ from gateway.upstream.provider import Candidate, ProviderError
 from gateway.usage import Usage
 from spendstream.events import TokenUsage, UsageSource
 from spendstream.limits.decision import Grant
+from spendstream.privacy import Mask
 from spendstream.tokens import count_text
 
 __all__ = ["CLIENT_GONE", "Exchange"]
@@ -32,7 +33,8 @@ class Exchange(Struct, kw_only=True):
     """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
     `id` names the call everywhere: its event, its reservation. `request` is the body that came. Of an
-    answer there is the `body`, if it comes whole, or the `reader` of its stream.
+    answer there is the `body`, if it comes whole, or the `reader` of its stream. With a `mask` both have its
+    placeholders, as the `ask` has. `saved_tokens` are those by which the prompt was made shorter.
     """
 
     id: UUID
@@ -47,6 +49,8 @@ class Exchange(Struct, kw_only=True):
     candidates: Sequence[Candidate] = ()
     route: str = ""
     route_reason: str = ""
+    mask: Mask | None = None
+    saved_tokens: int = 0
     grant: Grant | None = None
     is_downgraded: bool = False
     candidate: Candidate | None = None
@@ -103,6 +107,10 @@ class Exchange(Struct, kw_only=True):
         """Take the answer that the cache had."""
         assert self.hit is not None  # noqa: S101 - there is one
         self.body, self.complete, self.first_text = self.hit.answer.body, True, now
+
+    def ask_instead(self, body: bytes) -> None:
+        """Take another request in the place of the client's: masked, or made shorter."""
+        self.ask, self.request = self.dialect.ask(body), body
 
     def tried(self, candidate: Candidate) -> None:
         """Note an attempt."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from gateway.exchange import Exchange
 from gateway.metrics import GatewayMetrics
@@ -150,7 +151,15 @@ class Meter:
             route=exchange.route,
             route_reason=exchange.route_reason,
             avoided_by_routing=self._avoided(exchange, usage, cost, now) if exchange.route_reason else 0,
+            avoided_by_compression=self._saved(exchange, usage, cost, now),
         )
+
+    def _saved(self, exchange: Exchange, usage: Usage, cost: int | None, at: int) -> int:
+        """Return how much more the call would have cost with the tokens that its prompt has lost."""
+        if not exchange.saved_tokens or not cost:
+            return 0
+        longer = replace(usage, input_tokens=usage.input_tokens + exchange.saved_tokens)
+        return (self._cost(exchange, longer, at) or 0) - cost
 
     def _avoided(self, exchange: Exchange, usage: Usage, cost: int | None, at: int) -> int:
         """Return how much more the model would have cost that was asked for; of a mere route, nothing."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Gauge
 
 from gateway.tallies import Tallies
@@ -68,6 +70,9 @@ class GatewayMetrics:
         self._unpriced = tallies.counter(
             "spendstream_gateway_unpriced_total", "Calls no price covers", ("model",)
         )
+        self._masked = tallies.counter(
+            "spendstream_gateway_masked_total", "Personal data and secrets kept from providers", ("kind",)
+        )
         self._overhead = tallies.histogram(
             "spendstream_gateway_overhead_seconds", "A call's time outside the provider", _OVERHEAD_BUCKETS
         )[()]
@@ -95,6 +100,11 @@ class GatewayMetrics:
     def looked_up(self, *, hit: bool) -> None:
         """Count a call that the cache was asked about."""
         (self._hits if hit else self._misses).add()
+
+    def masked(self, counts: Mapping[str, int]) -> None:
+        """Count what was masked in a request, by kind."""
+        for kind, count in counts.items():
+            self._masked[(kind,)].add(count)
 
     def unpriced(self, model: str) -> None:
         """Count a call whose cost is not known."""

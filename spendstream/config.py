@@ -88,6 +88,12 @@ class Config(Struct, frozen=True, kw_only=True):
     deserted_streams: Literal["abort", "drain"] = "abort"
     """What becomes of a streamed call whose client hangs up: it ends at once, and what came is counted; or
     it is read to its end, so that the provider says what it used, and charges for all of it."""
+    privacy_teams: tuple[str, ...] = ()
+    """Teams whose requests are masked before anybody else sees them, "*" for all; see docs/privacy.md."""
+    prompt_teams: tuple[str, ...] = ()
+    """Teams whose prompts are made shorter, "*" for all; see docs/prompts.md."""
+    prompts: dict[str, Any] | None = None
+    """How prompts are made shorter, and answers kept short; see docs/prompts.md."""
     price_file: Path | None = None
     """A TOML file of your own prices, which beat the shipped ones."""
     budget_file: Path | None = None
