@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -30,6 +30,9 @@ from spendstream.limits.guard import Guard
 from spendstream.pricing import PriceBook
 from spendstream.routing import read_routes
 
+if TYPE_CHECKING:  # an optional part, which nobody imports who does not use it
+    from gateway.tracing.spans import Tracing
+
 __all__ = ["REMEMBERED", "RESERVED", "Parts", "assemble", "create_app", "event_source"]
 
 RESERVED = 600_000_000
@@ -49,6 +52,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     choosing: Choosing
     limiting: Limiting
     meter: Meter
+    tracing: Tracing | None = None
 
 
 def assemble(  # noqa: PLR0913 - each part that comes from outside, once
@@ -62,14 +66,15 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
     instance: str = "local",
     guard: Guard | None = None,
     settled: SettledSpend | None = None,
+    tracing: Tracing | None = None,
 ) -> Parts:
     """Return the parts. `clock` gives microseconds since 1970 UTC; events come from `instance`.
 
-    Without a `guard` nothing is limited; `settled` notes what calls cost. Raises ConfigError for routes
-    that are wrong.
+    Without a `guard` nothing is limited; `settled` notes what calls cost, `tracing` traces them. Raises
+    ConfigError for routes that are wrong.
     """
     registry = registry or CollectorRegistry()
-    metrics = GatewayMetrics(registry)
+    metrics = GatewayMetrics(registry, serving)
     meter = Meter(
         publisher=publisher,
         prices=prices,
@@ -87,9 +92,12 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
         registry=registry,
         metrics=metrics,
         serving=serving,
-        choosing=Choosing(read_routes(list(config.route)), serving=serving, prices=prices, clock=clock),
+        choosing=Choosing(
+            read_routes(list(config.route)), serving=serving, prices=prices, metrics=metrics, clock=clock
+        ),
         limiting=Limiting(guard, prices=prices, serving=serving, metrics=metrics, clock=clock),
         meter=meter,
+        tracing=tracing,
     )
 
 
@@ -107,6 +115,7 @@ def create_app(parts: Parts, budgets: Budgets | None = None) -> ASGIApp:
             metrics=parts.metrics,
             clock=parts.clock,
             drains=config.deserted_streams == "drain",
+            tracing=parts.tracing,
         )
         for path, dialect in DIALECTS.items()
     }

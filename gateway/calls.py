@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import structlog
 from msgspec.structs import replace
@@ -25,8 +26,11 @@ from gateway.refusal import Refusal
 from gateway.replies import PlainReply, Reply, StreamedReply, send_refusal
 from gateway.upstream.attempts import Begun, begin
 from gateway.upstream.client import BrokenOff
-from gateway.upstream.provider import ProviderError, forwarded
+from gateway.upstream.provider import Candidate, ProviderError, forwarded
 from spendstream.ids import new_id
+
+if TYPE_CHECKING:  # an optional part, which nobody imports who does not use it
+    from gateway.tracing.spans import Tracing
 
 __all__ = ["MAX_BODY_BYTES", "ModelCalls"]
 
@@ -58,6 +62,7 @@ class ModelCalls:
         metrics: GatewayMetrics,
         clock: Callable[[], int],
         drains: bool,
+        tracing: Tracing | None,
     ) -> None:
         self._dialect = dialect
         self._callers = callers
@@ -67,6 +72,7 @@ class ModelCalls:
         self._metrics = metrics
         self._clock = clock
         self._drains = drains
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -84,14 +90,16 @@ class ModelCalls:
         reply: Reply = StreamedReply(send) if exchange.ask.stream else PlainReply(send)
         await self._serve(exchange, reply, receive)
         if exchange.status != CLIENT_GONE:
-            await reply.end(exchange)
             self._metrics.overhead(exchange.overhead(perf_counter()))
+            await reply.end(exchange)
 
     async def _admit(self, scope: Scope, receive: Receive, arrived: float) -> Exchange:
         """Return who asks for what, with the room for its event reserved. Raises Refusal."""
         headers = dict(scope["headers"])
         caller = self._callers.identify(headers)
+        identified = perf_counter()
         body = await _read_body(headers, receive)
+        uploaded = perf_counter() - identified
         ask = self._dialect.ask(body)
         exchange = Exchange(
             id=new_id(self._clock()),
@@ -100,6 +108,7 @@ class ModelCalls:
             ask=ask,
             forwarded=forwarded(headers),
             arrived=arrived,
+            uploaded=uploaded,
             size=len(body),
         )
         self._choosing.choose(exchange)
@@ -109,6 +118,8 @@ class ModelCalls:
         except BaseException:
             self._meter.dismiss()
             raise
+        if self._tracing is not None:
+            exchange.trace = self._tracing.begin(exchange, headers)
         return exchange
 
     async def _serve(self, exchange: Exchange, reply: Reply, receive: Receive) -> None:
@@ -130,27 +141,37 @@ class ModelCalls:
             raise
         except Exception:  # noqa: BLE001 - the edge of a request: one bug must not cost the event
             self._metrics.failed("internal")
-            _log.exception("request failed", model=exchange.ask.model)
+            _log.exception("request failed", model=exchange.ask.model, **exchange.names)
             exchange.crashed()
         finally:
             exchange.ended = perf_counter()
             self._meter.settle(exchange)
             self._limiting.settle(exchange)
             self._choosing.seen(exchange)
+            if exchange.trace is not None:
+                exchange.trace.end(exchange)
 
     async def _begin(self, exchange: Exchange) -> Begun:
         """Get an answer: all of it, or of a stream its beginning."""
 
-        def failed(_: ProviderError) -> None:
+        def tried(candidate: Candidate) -> bytes:
+            if candidate is exchange.candidate:
+                self._metrics.retried(candidate)
+            elif candidate is not exchange.candidates[0]:
+                self._metrics.fell_back(candidate)
+            return exchange.tried(candidate)
+
+        def failed(error: ProviderError) -> None:
             self._metrics.failed("provider")
+            if exchange.trace is not None:
+                exchange.trace.failed(error)
 
         begun = await begin(
             exchange.candidates,
             self._dialect.path,
-            exchange.forwarded,
             lambda model: self._dialect.forward(exchange.ask, model),
             stream=exchange.ask.stream,
-            tried=exchange.tried,
+            tried=tried,
             failed=failed,
         )
         if exchange.ask.stream:
@@ -166,8 +187,10 @@ class ModelCalls:
         leash = self._limiting.leash(exchange)
         try:
             while data:
-                passed = exchange.take(data, perf_counter())
+                came = perf_counter()
+                passed = exchange.take(data, came)
                 await leash.feel(len(data))
+                exchange.relayed += perf_counter() - came
                 if not exchange.deserted:
                     await reply.add(passed, exchange)
                 data = await answer.read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from gateway.callers import Caller
@@ -14,6 +15,9 @@ from gateway.usage import Usage
 from spendstream.events import TokenUsage, UsageSource
 from spendstream.limits.decision import Grant
 from spendstream.tokens import count_text
+
+if TYPE_CHECKING:  # an optional part, which nobody imports who does not use it
+    from gateway.tracing.spans import Trace
 
 __all__ = ["CLIENT_GONE", "Exchange"]
 
@@ -30,8 +34,9 @@ _OUR_KEY = (401, 403)
 class Exchange:
     """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
-    `id` names the call everywhere: its event, its reservation. `size` is the request's, in bytes. Of an
-    answer there is the `body`, if it comes whole, or the `reader` of its stream.
+    `id` names the call everywhere: its event, its reservation and, as the text `request_id`, its reply. `size`
+    is the request's, in bytes, `uploaded` how long it took to come. Of an answer there is the `body`, if it
+    comes whole, or the `reader` of its stream; `relayed` is the time spent on the pieces of that.
     """
 
     id: UUID
@@ -40,6 +45,7 @@ class Exchange:
     ask: Ask
     forwarded: bytes
     arrived: float
+    uploaded: float
     size: int
     candidates: Sequence[Candidate] = ()
     route: str = ""
@@ -48,6 +54,7 @@ class Exchange:
     candidate: Candidate | None = None
     attempts: int = 0
     called: float = 0.0
+    relayed: float = 0.0
     first_text: float | None = None
     ended: float = 0.0
     body: bytes = b""
@@ -59,8 +66,21 @@ class Exchange:
     error_type: str = ""
     refusal: Refusal | None = None
     event: TokenUsage | None = None
+    trace: Trace | None = None
+    request_id: str = field(init=False)
     _outcome: Outcome | None = field(default=None, repr=False)
     _input_tokens: int | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.request_id = str(self.id)
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """What a log line is to say, so that the call is found in events and traces."""
+        traced = (
+            {} if self.trace is None else {"trace_id": self.trace.trace_id, "span_id": self.trace.span_id}
+        )
+        return {"request_id": self.request_id, **traced}
 
     @property
     def settled(self) -> TokenUsage | Refusal:
@@ -85,10 +105,13 @@ class Exchange:
         """How many attempts came before the last."""
         return max(self.attempts - 1, 0)
 
-    def tried(self, candidate: Candidate) -> None:
-        """Note an attempt."""
+    def tried(self, candidate: Candidate) -> bytes:
+        """Note an attempt; return the lines of headers that go with it."""
         self.candidate = candidate
         self.attempts += 1
+        if self.trace is None:
+            return self.forwarded
+        return self.forwarded + self.trace.tried(self)
 
     def take_whole(self, status: int, headers: Mapping[bytes, bytes], body: bytes, now: float) -> None:
         """Take an answer that is whole."""
@@ -155,9 +178,13 @@ class Exchange:
         self.status, self.error_type = CLIENT_GONE, error_type
 
     def overhead(self, now: float) -> float:
-        """Return the seconds until `now` that the gateway has taken before the call, and after it."""
+        """Return the seconds until `now` that the gateway itself has taken.
+
+        That is all before the first attempt but the upload, the work on the pieces of a stream, and all after
+        the answer. What lies between is the provider's, also the waits before it is tried again.
+        """
         after = now - self.ended if self.ended else 0.0
-        return self.called - self.arrived + after
+        return self.called - self.arrived - self.uploaded + self.relayed + after
 
     def used(self) -> tuple[Usage, UsageSource]:
         """Return what the call used, and how that is known.

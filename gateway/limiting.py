@@ -100,12 +100,13 @@ class Limiting:
         if grant is None:
             return
         if event is None or event.cost is None:
-            self._soon(self._guard.release(grant, self._clock()))
+            self._soon(self._guard.release(grant, self._clock()), exchange)
             return
         subject = _subject(exchange, exchange.provider, exchange.model)
         tokens = event.input_tokens + event.output_tokens
         self._soon(
-            self._guard.settle(grant, cost=event.cost, tokens=tokens, now=event.event_time, subject=subject)
+            self._guard.settle(grant, cost=event.cost, tokens=tokens, now=event.event_time, subject=subject),
+            exchange,
         )
 
     async def close(self) -> None:
@@ -126,7 +127,7 @@ class Limiting:
         output = exchange.ask.max_output_tokens
         estimate = self._estimate(first, input_tokens, DEFAULT_OUTPUT_TOKENS if output is None else output)
         return await self._guard.reserve(
-            str(exchange.id),
+            exchange.request_id,
             _subject(exchange, first.provider.name, first.model),
             estimate=estimate.cost,
             tokens=estimate.tokens,
@@ -147,16 +148,16 @@ class Limiting:
         for breach in breaches:
             self._metrics.breached(breach.limit, breach.kind, breach.mode)
 
-    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._quietly(work))
+    def _soon(self, work: Coroutine[Any, Any, None], exchange: Exchange) -> None:
+        task = asyncio.create_task(self._quietly(work, exchange))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
-    async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _quietly(self, work: Coroutine[Any, Any, None], exchange: Exchange) -> None:
         try:
             await work
         except RedisUnavailable as error:  # what is held expires; the event is the truth
-            _log.warning("not settled", reason=str(error))
+            _log.warning("not settled", reason=str(error), **exchange.names)
 
 
 class Leash:

@@ -21,6 +21,7 @@ from gateway.app import assemble, create_app, event_source
 from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
 from gateway.simulated import Models, SimulatedModels, SimulatedProvider, serving
+from gateway.tracing import tracing
 from gateway.upkeep import guarding, meanwhile, reservations
 from gateway.upstream.provider import Provider
 from gateway.upstream.serving import Serving
@@ -70,6 +71,7 @@ async def serve(
         )
         store = await stack.enter_async_context(reservations(config, registry))
         guard = Guard(store)
+        traced = await stack.enter_async_context(tracing(config, socket.gethostname()))
         parts = assemble(
             config,
             await stack.enter_async_context(_providers(config, models)),
@@ -80,6 +82,7 @@ async def serve(
             instance=socket.gethostname(),
             guard=guard,
             settled=settled,
+            tracing=traced,
         )
         await journal.start()
         stack.push_async_callback(_stop, journal)
