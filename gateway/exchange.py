@@ -34,9 +34,9 @@ _OUR_KEY = (401, 403)
 class Exchange:
     """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
-    `id` names the call everywhere: its event, its reservation and, as the text `request_id`, its reply. `size`
-    is the request's, in bytes, `uploaded` how long it took to come. Of an answer there is the `body`, if it
-    comes whole, or the `reader` of its stream; `relayed` is the time spent on the pieces of that.
+    `id` names the call everywhere: its event, its reservation and, as the text `request_id`, its reply.
+    `size` is the request's, in bytes, `uploaded` how long it took to come. Of an answer there is the `body`,
+    if it comes whole, or the `reader` of its stream; `relayed` is the time spent on the pieces of that.
     """
 
     id: UUID

@@ -1,5 +1,6 @@
-"""What the gateway says of itself to Prometheus. Labels are models, providers and routes that it knows, never
-users, teams or paths.
+"""What the gateway says of itself to Prometheus.
+
+Labels are the models, providers and routes that it knows, never users, teams or paths.
 """
 
 from __future__ import annotations

@@ -116,8 +116,8 @@ class Config(Struct, frozen=True, kw_only=True):
     spool_max_bytes: Positive = 1 << 30
     """What the gateway may owe to Kafka before it answers 503."""
     otlp_endpoint: str = ""
-    """Where an OpenTelemetry collector takes OTLP over HTTP, such as "http://collector:4318", for the traces of
-    the gateway's calls; with none there are none. It takes `pip install 'spendstream[tracing]'`."""
+    """Where an OpenTelemetry collector takes OTLP over HTTP, such as "http://collector:4318", for the traces
+    of the gateway's calls; with none there are none. It takes `pip install 'spendstream[tracing]'`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged, from this level up."""
 

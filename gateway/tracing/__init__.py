@@ -1,4 +1,4 @@
-"""Traces of calls, for an OpenTelemetry collector: an optional part. Without its address nothing is loaded."""
+"""Traces of calls, for an OpenTelemetry collector: an optional part, not loaded if it is not used."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -72,30 +73,36 @@ class Response:
 
 
 class Client:
-    """Talks ASGI to an app whose provider is a server. It hangs up after `hang_up_after` chunks."""
+    """Talks ASGI to an app whose provider is a server. It hangs up after `hang_up_after` chunks.
 
-    def __init__(self, models: Models, **config: Any) -> None:
+    `spares` are asked after that provider, which is tried `retries` times again.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        *,
+        spares: Mapping[str, Models] = MappingProxyType({}),
+        retries: int = 0,
+        tracing: Any = None,
+        **config: Any,
+    ) -> None:
         self.models = models
         self.publisher = RecordingPublisher()
         self.registry = CollectorRegistry()
         self.chunks = 0
         self.store = ReservationBook(ttl=RESERVED, memory=REMEMBERED)
         self.guard = Guard(self.store)
+        self._given = {"scripted": models, **spares}
+        self._retries = retries
+        self._tracing = tracing
         self._config = Config(**config)
         self._stack = AsyncExitStack()
         self._app: ASGIApp | None = None
 
     async def app(self) -> ASGIApp:
         if self._app is None:
-            address = await self._stack.enter_async_context(serving(SimulatedProvider(self.models)))
-            settings = ProviderSettings(
-                name="scripted",
-                kind="simulated",
-                base_url=address,
-                models=tuple(self.models.models),
-                retries=0,
-            )
-            served = Serving([Provider(settings)])
+            served = Serving([await self._provider(*one) for one in self._given.items()])
             self._stack.push_async_callback(served.close)
             parts = assemble(
                 self._config,
@@ -106,10 +113,23 @@ class Client:
                 registry=self.registry,
                 instance="one",
                 guard=self.guard,
+                tracing=self._tracing,
             )
             self._stack.push_async_callback(parts.limiting.close)
             self._app = create_app(parts)
         return self._app
+
+    async def _provider(self, name: str, models: Models) -> Provider:
+        address = await self._stack.enter_async_context(serving(SimulatedProvider(models)))
+        return Provider(
+            ProviderSettings(
+                name=name,
+                kind="simulated",
+                base_url=address,
+                models=tuple(models.models),
+                retries=self._retries,
+            )
+        )
 
     async def close(self) -> None:
         await self._stack.aclose()
