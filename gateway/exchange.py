@@ -9,6 +9,7 @@ from uuid import UUID
 
 from gateway.callers import Caller
 from gateway.dialects import Ask, Dialect, Outcome, StreamReader
+from gateway.hits import Hit, Sought
 from gateway.refusal import Refusal
 from gateway.upstream.provider import Candidate, ProviderError
 from gateway.usage import Usage
@@ -35,8 +36,9 @@ class Exchange:
     """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
     `id` names the call everywhere: its event, its reservation and, as the text `request_id`, its reply.
-    `size` is the request's, in bytes, `uploaded` how long it took to come. Of an answer there is the `body`,
-    if it comes whole, or the `reader` of its stream; `relayed` is the time spent on the pieces of that.
+    `request` is the body that came. `waited` is how long others kept the call waiting before it was made: its
+    upload, and an identical one that was under way. Of an answer there is the `body`, if it comes whole, or
+    the `reader` of its stream; `relayed` is the time spent on the pieces of that.
     """
 
     id: UUID
@@ -45,8 +47,10 @@ class Exchange:
     ask: Ask
     forwarded: bytes
     arrived: float
-    uploaded: float
-    size: int
+    waited: float
+    request: bytes
+    hit: Hit | None = None
+    sought: Sought | None = None
     candidates: Sequence[Candidate] = ()
     route: str = ""
     route_reason: str = ""
@@ -92,18 +96,32 @@ class Exchange:
 
     @property
     def provider(self) -> str:
-        """Who answers or, while nobody was asked, who would be."""
+        """Who answers or, while nobody was asked, who would be; of a hit, who answered then."""
+        if self.hit is not None:
+            return self.hit.answer.provider
         return (self.candidate or self.candidates[0]).provider.name
 
     @property
     def model(self) -> str:
         """The model that answers."""
+        if self.hit is not None:
+            return self.hit.answer.model
         return (self.candidate or self.candidates[0]).model
 
     @property
     def retries(self) -> int:
         """How many attempts came before the last."""
         return max(self.attempts - 1, 0)
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the answer ended, in its dialect's words; empty if it did not."""
+        return self.outcome.finish_reason if self.complete else ""
+
+    def take_hit(self, now: float) -> None:
+        """Take the answer that the cache had."""
+        assert self.hit is not None  # noqa: S101 - there is one
+        self.body, self.complete, self.first_text = self.hit.answer.body, True, now
 
     def tried(self, candidate: Candidate) -> bytes:
         """Note an attempt; return the lines of headers that go with it."""
@@ -180,11 +198,11 @@ class Exchange:
     def overhead(self, now: float) -> float:
         """Return the seconds until `now` that the gateway itself has taken.
 
-        That is all before the first attempt but the upload, the work on the pieces of a stream, and all after
-        the answer. What lies between is the provider's, also the waits before it is tried again.
+        That is all before the first attempt (but what it was kept waiting), the work on the pieces of a
+        stream, and all after the answer. What lies between is the provider's, with the waits before retries.
         """
         after = now - self.ended if self.ended else 0.0
-        return self.called - self.arrived - self.uploaded + self.relayed + after
+        return self.called - self.arrived - self.waited + self.relayed + after
 
     def used(self) -> tuple[Usage, UsageSource]:
         """Return what the call used, and how that is known.
@@ -192,6 +210,8 @@ class Exchange:
         A call that failed before its answer began used nothing. Where the provider did not come to say what
         an answer used, the tokens of what there is of it are counted here.
         """
+        if self.hit is not None:
+            return self.hit.usage, "cached"
         if self.reader is None and not self.body:
             if self.refusal is not None:
                 return Usage(), "provider"

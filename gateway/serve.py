@@ -22,7 +22,7 @@ from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
 from gateway.simulated import Models, SimulatedModels, SimulatedProvider, serving
 from gateway.tracing import tracing
-from gateway.upkeep import guarding, meanwhile, reservations
+from gateway.upkeep import answer_cache, connected, guarding, meanwhile, reservations
 from gateway.upstream.provider import Provider
 from gateway.upstream.serving import Serving
 from spendstream import clock
@@ -69,7 +69,9 @@ async def serve(
             registry=registry,
             events_per_record=config.events_per_record,
         )
-        store = await stack.enter_async_context(reservations(config, registry))
+        redis = await stack.enter_async_context(connected(config))
+        store = await stack.enter_async_context(reservations(config, redis, registry))
+        caching = answer_cache(config, redis, clock.now_micros)
         guard = Guard(store)
         traced = await stack.enter_async_context(tracing(config, socket.gethostname()))
         parts = assemble(
@@ -81,6 +83,7 @@ async def serve(
             registry=registry,
             instance=socket.gethostname(),
             guard=guard,
+            caching=caching,
             settled=settled,
             tracing=traced,
         )
@@ -95,6 +98,8 @@ async def serve(
             await stack.enter_async_context(meanwhile(compared.run()))
         await stack.enter_async_context(guarding(guard, store, budgets, ledger, clock.now_micros))
         stack.push_async_callback(parts.limiting.close)
+        if caching is not None:
+            stack.push_async_callback(caching.close)
         app = create_app(parts, budgets)
         server = _Server(_settings(app), address=_address(config, listener))
         await server.serve(sockets=[listener])

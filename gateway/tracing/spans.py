@@ -160,6 +160,7 @@ def _outcome(exchange: Exchange, event: TokenUsage) -> dict[str, AttributeValue]
         "spendstream.overhead_us": round(exchange.overhead(perf_counter()) * 1e6),
     }
     sometimes: dict[str, AttributeValue] = {
+        "spendstream.cache_outcome": "" if exchange.hit is None else event.cache_outcome,
         "error.type": event.error_type,
         "gen_ai.usage.cache_read.input_tokens": event.cache_read_tokens,
         "gen_ai.usage.cache_creation.input_tokens": event.cache_write_tokens,
@@ -169,8 +170,8 @@ def _outcome(exchange: Exchange, event: TokenUsage) -> dict[str, AttributeValue]
         "spendstream.retries": event.retries,
     }
     found.update((name, value) for name, value in sometimes.items() if value)
-    if exchange.complete:
-        found["gen_ai.response.finish_reasons"] = [exchange.outcome.finish_reason]
+    if exchange.finish_reason:
+        found["gen_ai.response.finish_reasons"] = [exchange.finish_reason]
     if exchange.ask.stream and event.time_to_first_token is not None:
         found["gen_ai.response.time_to_first_chunk"] = event.time_to_first_token / 1e6
     if event.cost is not None:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
 from gateway.app import REMEMBERED, RESERVED, assemble, create_app
+from gateway.caching import ReplyCache
 from gateway.calls import MAX_BODY_BYTES
 from gateway.meter import EVENT_ROOM
 from gateway.simulated import Failure, Models, Piece, SimulatedProvider, serving
@@ -81,6 +82,7 @@ class Client:
     def __init__(
         self,
         models: Models,
+        caching: ReplyCache | None = None,
         *,
         spares: Mapping[str, Models] = MappingProxyType({}),
         retries: int = 0,
@@ -88,6 +90,7 @@ class Client:
         **config: Any,
     ) -> None:
         self.models = models
+        self.caching = caching
         self.publisher = RecordingPublisher()
         self.registry = CollectorRegistry()
         self.chunks = 0
@@ -114,6 +117,7 @@ class Client:
                 instance="one",
                 guard=self.guard,
                 tracing=self._tracing,
+                caching=self.caching,
             )
             self._stack.push_async_callback(parts.limiting.close)
             self._app = create_app(parts)
@@ -223,6 +227,13 @@ class TestPlain:
         assert reply["usage"]["total_tokens"] == INPUT + 2
         assert int(response.headers["x-spendstream-overhead-us"]) >= 0
         assert response.headers["x-spendstream-cost"] == f"{COST / 10**12:.12f}"
+
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize("script", [ANSWER, [BUSY], [ANSWER[0], ValueError("bug")]])
+    async def test_the_reply_names_its_event_whatever_became_of_the_call(self, client, script, stream):
+        one = client(script)
+        response = await one.post(stream=stream)
+        assert response.headers["x-request-id"] == str(one.event.id)
 
     async def test_the_event_says_who_what_and_how_much(self, client):
         one = client()

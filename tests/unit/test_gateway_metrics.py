@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from gateway.caching import Caching
 from gateway.metrics import GatewayMetrics
 from gateway.simulated import Failure, Piece
 from gateway.testing import ScriptedModels
 from gateway.upstream import attempts
 from gateway.upstream.serving import Serving
+from spendstream.caching.admission import Policy
+from spendstream.caching.memory import MemoryAnswers
 from tests.unit.test_gateway_attempts import Flaky
-from tests.unit.test_gateway_calls import ANSWER, Client, Response
+from tests.unit.test_gateway_calls import ANSWER, NOW, Client, Response
 
 BUSY = Failure(503, "overloaded", "later")
 PREFIX = "spendstream_gateway_"
@@ -41,7 +44,7 @@ async def client(monkeypatch) -> AsyncIterator[Make]:
 def clock(monkeypatch) -> list[float]:
     """The time of the gateway's own work, in seconds, which stands still unless a test moves it."""
     now = [1000.0]
-    for module in ("gateway.calls", "gateway.replies"):
+    for module in ("gateway.calls", "gateway.caching", "gateway.replies"):
         monkeypatch.setattr(f"{module}.perf_counter", lambda: now[0])
     return now
 
@@ -121,6 +124,20 @@ class TestOverhead:
         assert slept
         assert one.event.retries == 1
         assert overhead(one) == (1, 0)
+
+    async def test_a_call_that_waits_for_an_identical_one_does_not_count_that(self, client, clock):
+        gate = asyncio.Event()
+        caching = Caching(MemoryAnswers(1 << 20), clock=lambda: NOW, policy=Policy(least_value=0.0))
+        one = client(ScriptedModels([gate, *ANSWER]), caching=caching)
+        first = asyncio.create_task(one.post())
+        await one.until(lambda: len(one.models.calls) == 1)
+        second = asyncio.create_task(one.post())
+        await one.until(lambda: one.metric(f"{PREFIX}received_total") == 2)
+        clock[0] += 100
+        gate.set()
+        await asyncio.gather(first, second)
+        assert one.publisher.events[1].cache_outcome == "exact"
+        assert overhead(one) == (2, 0)
 
     async def test_the_work_on_each_piece_of_a_stream_is_ours(self, client, clock, monkeypatch):
         one = client()
