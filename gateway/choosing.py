@@ -70,7 +70,7 @@ class Choosing:
     def seen(self, exchange: Exchange) -> None:
         """Learn from a call that is over."""
         event = exchange.event
-        if event is None or exchange.candidate is None:
+        if event is None or exchange.candidate is None or not self._router.routes:
             return
         failed = exchange.refusal is not None and event.status not in _BAD_REQUEST
         answered = event.status < 300  # noqa: PLR2004 - success

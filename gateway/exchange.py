@@ -55,6 +55,7 @@ class Exchange:
     route: str = ""
     route_reason: str = ""
     grant: Grant | None = None
+    is_downgraded: bool = False
     candidate: Candidate | None = None
     attempts: int = 0
     called: float = 0.0

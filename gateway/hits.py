@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from gateway.usage import Usage
 from spendstream.caching.answers import Answer
+from spendstream.caching.semantic import Asked
 from spendstream.caching.wishes import Wishes
 from spendstream.events import CacheOutcome
 
@@ -32,10 +33,15 @@ class Hit(Struct, frozen=True, kw_only=True):
 
 
 class Sought(Struct, frozen=True, kw_only=True):
-    """A request that the cache was asked about, so that its answer can be kept."""
+    """A request that the cache was asked about, so that its answer can be kept.
+
+    It was `seen` so often before. `asked` is its question, where answers are found by meaning.
+    """
 
     tenant: str
     digest: bytes
     wishes: Wishes
     stability: float
+    seen: int
     reusability: float
+    asked: Asked | None = None

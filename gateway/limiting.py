@@ -65,6 +65,7 @@ class Limiting:
         if isinstance(decision, Downgrade):
             self._tell(decision.breaches)
             exchange.candidates = self._serving.candidates(exchange.dialect.path, decision.model)
+            exchange.is_downgraded = True
             exchange.route_reason = f"budget {decision.why.limit}: downgraded"
             decision = await self._ask(exchange, downgraded=True)
         if isinstance(decision, Admitted):
