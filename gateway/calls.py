@@ -91,10 +91,14 @@ class ModelCalls:
             self._metrics.refused("client_gone")
             return
         reply: Reply = StreamedReply(send) if exchange.ask.stream else PlainReply(send)
-        await self._serve(exchange, reply, receive)
-        if exchange.status != CLIENT_GONE:
-            self._metrics.overhead(exchange.overhead(perf_counter()))
-            await reply.end(exchange)
+        try:
+            await self._serve(exchange, reply, receive)
+            if exchange.status != CLIENT_GONE:
+                self._metrics.overhead(exchange.overhead(perf_counter()))
+                await reply.end(exchange)
+        finally:
+            await self._limiting.settle(exchange)
+            await self._caching.keep(exchange)
 
     async def _admit(self, scope: Scope, receive: Receive, arrived: float) -> Exchange:
         """Return who asks for what, with the room for its event reserved. Raises Refusal."""
@@ -156,7 +160,6 @@ class ModelCalls:
         finally:
             exchange.ended = perf_counter()
             self._meter.settle(exchange)
-            self._limiting.settle(exchange)
             self._choosing.seen(exchange)
             self._caching.landed(exchange)
             if exchange.trace is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from msgspec import Struct
+
 from gateway.callers import Caller
 from gateway.dialects import Ask, Dialect, Outcome, StreamReader
-from gateway.hits import Hit, Sought
+from gateway.hits import Hit, Keepsake, Sought
 from gateway.refusal import Refusal
 from gateway.upstream.provider import Candidate, ProviderError
 from gateway.usage import Usage
@@ -31,8 +32,7 @@ _TOO_MANY = 429
 _OUR_KEY = (401, 403)
 
 
-@dataclass(slots=True, kw_only=True)
-class Exchange:
+class Exchange(Struct, kw_only=True):
     """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
     `id` names the call everywhere: its event, its reservation and, as the text `request_id`, its reply.
@@ -72,9 +72,10 @@ class Exchange:
     refusal: Refusal | None = None
     event: TokenUsage | None = None
     trace: Trace | None = None
-    request_id: str = field(init=False)
-    _outcome: Outcome | None = field(default=None, repr=False)
-    _input_tokens: int | None = field(default=None, repr=False)
+    request_id: str = ""
+    keepsake: Keepsake | None = None
+    _outcome: Outcome | None = None
+    _input_tokens: int | None = None
 
     def __post_init__(self) -> None:
         self.request_id = str(self.id)

@@ -99,9 +99,6 @@ async def serve(
             )
             await stack.enter_async_context(meanwhile(compared.run()))
         await stack.enter_async_context(guarding(guard, store, budgets, ledger, clock.now_micros))
-        stack.push_async_callback(parts.limiting.close)
-        if caching is not None:
-            stack.push_async_callback(caching.close)
         app = create_app(parts, budgets)
         server = _Server(_settings(app), address=_address(config, listener))
         await server.serve(sockets=[listener])

@@ -119,7 +119,6 @@ class Client:
                 tracing=self._tracing,
                 caching=self.caching,
             )
-            self._stack.push_async_callback(parts.limiting.close)
             self._app = create_app(parts)
         return self._app
 
