@@ -15,6 +15,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from gateway.metrics import GatewayMetrics
+from gateway.upstream.serving import Serving
 from sinks.metrics import SinkMetrics
 from spendstream import __version__, config, events, topics
 from spendstream.cli import cli
@@ -28,7 +29,7 @@ EVENTS: Mapping[str, tuple[topics.Topic, type[Event]]] = {
     "PodUsage": (topics.USAGE_PODS, PodUsage),
 }
 _PARTS: Mapping[str, Callable[[CollectorRegistry], object]] = {
-    "Gateway": GatewayMetrics,
+    "Gateway": lambda registry: GatewayMetrics(registry, Serving(())),
     "Worker": WorkerMetrics,
     "Sinks": SinkMetrics,
 }
@@ -169,7 +170,7 @@ def _metrics() -> str:
         _NOTE,
         "Each part answers Prometheus on loopback: the gateway at `/metrics` of its own port, the worker and",
         "the sinks on `worker_metrics_port` and `sink_metrics_port`. Labels have few values: topics,",
-        "partitions, stages and the models that the gateway serves; never users or teams.",
+        "partitions, stages, and the providers, models and routes of the gateway; never users or teams.",
         "",
     ]
     for name, register in _PARTS.items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import structlog
 from msgspec.structs import replace
@@ -31,8 +32,11 @@ from gateway.shortening import Shortening
 from gateway.unmasking import UnmaskedSend
 from gateway.upstream.attempts import Begun, begin
 from gateway.upstream.client import BrokenOff
-from gateway.upstream.provider import ProviderError, forwarded
+from gateway.upstream.provider import Candidate, ProviderError, forwarded
 from spendstream.ids import new_id
+
+if TYPE_CHECKING:  # an optional part, which nobody imports who does not use it
+    from gateway.tracing.spans import Tracing
 
 __all__ = ["MAX_BODY_BYTES", "ModelCalls"]
 
@@ -67,6 +71,7 @@ class ModelCalls:
         clock: Callable[[], int],
         security: Security,
         drains: bool,
+        tracing: Tracing | None,
     ) -> None:
         self._dialect = dialect
         self._api = dialect.path.split("/")[2]
@@ -81,6 +86,7 @@ class ModelCalls:
         self._metrics = metrics
         self._clock = clock
         self._drains = drains
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -109,8 +115,8 @@ class ModelCalls:
         try:
             await self._serve(exchange, reply, receive)
             if exchange.status != CLIENT_GONE:
-                await reply.end(exchange)
                 self._metrics.overhead(exchange.overhead(perf_counter()))
+                await reply.end(exchange)
         finally:
             await self._limiting.settle(exchange)
             await self._caching.keep(exchange)
@@ -119,7 +125,9 @@ class ModelCalls:
         self, headers: Headers, caller: Caller, address: str, receive: Receive, arrived: float
     ) -> Exchange:
         """Return who asks for what, with the room for its event reserved. Raises Refusal."""
+        identified = perf_counter()
         body = await _read_body(headers, receive)
+        uploaded = perf_counter() - identified
         ask = self._dialect.ask(body)
         self._callers.permit(caller, self._api, ask.model, address)
         exchange = Exchange(
@@ -129,6 +137,7 @@ class ModelCalls:
             ask=ask,
             forwarded=forwarded(headers),
             arrived=arrived,
+            waited=uploaded,
             request=body,
         )
         if self._masking.is_for(exchange):
@@ -147,6 +156,8 @@ class ModelCalls:
             self._meter.dismiss()
             self._caching.landed(exchange)
             raise
+        if self._tracing is not None:
+            exchange.trace = self._tracing.begin(exchange, headers)
         return exchange
 
     def _audit(self, decision: str, caller: Caller, address: str, **fields: str) -> None:
@@ -175,13 +186,15 @@ class ModelCalls:
             raise
         except Exception:  # noqa: BLE001 - the edge of a request: one bug must not cost the event
             self._metrics.failed("internal")
-            _log.exception("request failed", model=exchange.ask.model)
+            _log.exception("request failed", model=exchange.ask.model, **exchange.names)
             exchange.crashed()
         finally:
             exchange.ended = perf_counter()
             self._meter.settle(exchange)
             self._choosing.seen(exchange)
             self._caching.landed(exchange)
+            if exchange.trace is not None:
+                exchange.trace.end(exchange)
 
     async def _replay(self, exchange: Exchange, reply: Reply) -> None:
         """Answer out of the cache, as a provider would have."""
@@ -193,16 +206,24 @@ class ModelCalls:
     async def _begin(self, exchange: Exchange) -> Begun:
         """Get an answer: all of it, or of a stream its beginning."""
 
-        def failed(_: ProviderError) -> None:
+        def tried(candidate: Candidate) -> bytes:
+            if candidate is exchange.candidate:
+                self._metrics.retried(candidate)
+            elif candidate is not exchange.candidates[0]:
+                self._metrics.fell_back(candidate)
+            return exchange.tried(candidate)
+
+        def failed(error: ProviderError) -> None:
             self._metrics.failed("provider")
+            if exchange.trace is not None:
+                exchange.trace.failed(error)
 
         begun = await begin(
             exchange.candidates,
             self._dialect.path,
-            exchange.forwarded,
             lambda model: self._dialect.forward(exchange.ask, model),
             stream=exchange.ask.stream,
-            tried=exchange.tried,
+            tried=tried,
             failed=failed,
         )
         if exchange.ask.stream:
@@ -218,8 +239,10 @@ class ModelCalls:
         leash = self._limiting.leash(exchange)
         try:
             while data:
-                passed = exchange.take(data, perf_counter())
+                came = perf_counter()
+                passed = exchange.take(data, came)
                 await leash.feel(len(data))
+                exchange.relayed += perf_counter() - came
                 if not exchange.deserted:
                     await reply.add(passed, exchange)
                 data = await answer.read()

@@ -108,7 +108,7 @@ class Limiting:
                 grant, cost=event.cost, tokens=tokens, now=event.event_time, subject=subject
             )
         except RedisUnavailable as error:  # what is held expires; the event is the truth
-            _log.warning("not settled", reason=str(error))
+            _log.warning("not settled", reason=str(error), **exchange.names)
 
     async def _ask(self, exchange: Exchange, *, downgraded: bool = False) -> Admitted | Downgrade | Rejected:
         decision = await self._reserve(exchange, len(exchange.request), downgraded=downgraded)
@@ -123,7 +123,7 @@ class Limiting:
         output = exchange.ask.max_output_tokens
         estimate = self._estimate(first, input_tokens, DEFAULT_OUTPUT_TOKENS if output is None else output)
         return await self._guard.reserve(
-            str(exchange.id),
+            exchange.request_id,
             _subject(exchange, first.provider.name, first.model),
             estimate=estimate.cost,
             tokens=estimate.tokens,

@@ -101,10 +101,10 @@ class Meter:
             self._publisher.emit(USAGE_TOKENS.name, event.team.encode(), value, headers)
         except TransientError as error:
             self._metrics.failed("journal")
-            _log.error("event not journalled", reason=str(error), record=value.decode())
+            _log.error("event not journalled", reason=str(error), record=value.decode(), **exchange.names)
             exchange.refusal = _no_room(error)
             return
-        self._metrics.settled(event)
+        self._metrics.settled(event, streamed=exchange.ask.stream)
         if self._settled is not None:
             self._settled.note(event)
 

@@ -27,6 +27,7 @@ from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
 from gateway.simulated import Models, SimulatedModels, SimulatedProvider, serving
 from gateway.tls import server_context
+from gateway.tracing import tracing
 from gateway.upkeep import answer_cache, connected, guarding, meanwhile, reservations
 from gateway.upstream.provider import Provider
 from gateway.upstream.serving import Serving
@@ -87,6 +88,7 @@ async def serve(
         store = await stack.enter_async_context(reservations(config, redis, registry))
         caching = answer_cache(config, redis, clock.now_micros)
         guard = Guard(store)
+        traced = await stack.enter_async_context(tracing(config, socket.gethostname()))
         parts = assemble(
             config,
             await stack.enter_async_context(_providers(config, models)),
@@ -100,6 +102,7 @@ async def serve(
             settled=settled,
             audit=audit,
             more_keys=True,
+            tracing=traced,
         )
         await journal.start()
         stack.push_async_callback(_stop, journal)

@@ -124,6 +124,9 @@ class Config(Struct, frozen=True, kw_only=True):
     """How many events sent together may share a record, as lines; 1 if others read the topics too."""
     spool_max_bytes: Positive = 1 << 30
     """What the gateway may owe to Kafka before it answers 503."""
+    otlp_endpoint: str = ""
+    """Where an OpenTelemetry collector takes OTLP over HTTP, such as "http://collector:4318", for the traces
+    of the gateway's calls; with none there are none. It takes `pip install 'spendstream[tracing]'`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged, from this level up."""
 
@@ -182,6 +185,9 @@ def _check_together(values: Mapping[str, Any]) -> list[str]:
     address = urlsplit(values.get("clickhouse", ""))
     if values.get("clickhouse") and (address.scheme not in ("http", "https") or not address.hostname):
         mistakes.append("clickhouse: expected an address like http://host:8123")
+    collector = urlsplit(values.get("otlp_endpoint", ""))
+    if values.get("otlp_endpoint") and (collector.scheme not in ("http", "https") or not collector.hostname):
+        mistakes.append("otlp_endpoint: expected an address like http://host:4318")
     return mistakes + _check_keys(values) + _check_tls(values)
 
 

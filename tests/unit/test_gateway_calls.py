@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -73,9 +74,21 @@ class Response:
 
 
 class Client:
-    """Talks ASGI to an app whose provider is a server. It hangs up after `hang_up_after` chunks."""
+    """Talks ASGI to an app whose provider is a server. It hangs up after `hang_up_after` chunks.
 
-    def __init__(self, models: Models, caching: ReplyCache | None = None, **config: Any) -> None:
+    `spares` are asked after that provider, which is tried `retries` times again.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        caching: ReplyCache | None = None,
+        *,
+        spares: Mapping[str, Models] = MappingProxyType({}),
+        retries: int = 0,
+        tracing: Any = None,
+        **config: Any,
+    ) -> None:
         self.models = models
         self.caching = caching
         self.publisher = RecordingPublisher()
@@ -84,21 +97,16 @@ class Client:
         self.chunks = 0
         self.store = ReservationBook(ttl=RESERVED, memory=REMEMBERED)
         self.guard = Guard(self.store)
+        self._given = {"scripted": models, **spares}
+        self._retries = retries
+        self._tracing = tracing
         self._config = Config(**config)
         self._stack = AsyncExitStack()
         self._app: ASGIApp | None = None
 
     async def app(self) -> ASGIApp:
         if self._app is None:
-            address = await self._stack.enter_async_context(serving(SimulatedProvider(self.models)))
-            settings = ProviderSettings(
-                name="scripted",
-                kind="simulated",
-                base_url=address,
-                models=tuple(self.models.models),
-                retries=0,
-            )
-            served = Serving([Provider(settings)])
+            served = Serving([await self._provider(*one) for one in self._given.items()])
             self._stack.push_async_callback(served.close)
             parts = assemble(
                 self._config,
@@ -109,11 +117,24 @@ class Client:
                 registry=self.registry,
                 instance="one",
                 guard=self.guard,
+                tracing=self._tracing,
                 caching=self.caching,
                 audit=self.audit,
             )
             self._app = create_app(parts)
         return self._app
+
+    async def _provider(self, name: str, models: Models) -> Provider:
+        address = await self._stack.enter_async_context(serving(SimulatedProvider(models)))
+        return Provider(
+            ProviderSettings(
+                name=name,
+                kind="simulated",
+                base_url=address,
+                models=tuple(models.models),
+                retries=self._retries,
+            )
+        )
 
     async def close(self) -> None:
         await self._stack.aclose()
@@ -207,6 +228,13 @@ class TestPlain:
         assert reply["usage"]["total_tokens"] == INPUT + 2
         assert int(response.headers["x-spendstream-overhead-us"]) >= 0
         assert response.headers["x-spendstream-cost"] == f"{COST / 10**12:.12f}"
+
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize("script", [ANSWER, [BUSY], [ANSWER[0], ValueError("bug")]])
+    async def test_the_reply_names_its_event_whatever_became_of_the_call(self, client, script, stream):
+        one = client(script)
+        response = await one.post(stream=stream)
+        assert response.headers["x-request-id"] == str(one.event.id)
 
     async def test_the_event_says_who_what_and_how_much(self, client):
         one = client()
