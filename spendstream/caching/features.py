@@ -76,10 +76,10 @@ def features(a: Phrase, b: Phrase, rarity: Rarity) -> list[float]:
 def certainty(a: Phrase, b: Phrase) -> bool | None:
     """Return whether two questions ask the same, where their words leave no doubt; else None.
 
-    They do with the same words in the same order. They do not if one has a number that the other has not, only
-    one is negated, each has a name that the other has not, or one has the opposite of a word of the other one.
-    A model that is trained on what people ask has seen few of these, and an answer that is wrong by a "not" is
-    worse than one that is paid for again.
+    They do with the same words in the same order. They do not if one has a number that the other has not,
+    only one is negated, each has a name that the other has not, or one has the opposite of a word of the
+    other. A model that is trained on what people ask has seen few of these, and an answer that is wrong by
+    a "not" is worse than one that is paid for again.
     """
     if a.words == b.words:
         return True
