@@ -80,7 +80,9 @@ class TestWithKeys:
         assert caught.value.status == 401
 
     @pytest.mark.parametrize(
-        "token", ["wrong", K1 + "x", K1.upper(), KEYS[0].hash, "ключ", "sk-spend-k1-", "é" * 999]
+        "token",
+        ["wrong", K1 + "x", K1.upper(), KEYS[0].hash, "ключ", "sk-spend-k1-", "é" * 999],
+        ids=["word", "longer", "upper case", "hash", "cyrillic", "empty", "long"],  # keys differ by run
     )
     def test_a_wrong_key_is_unauthorised_and_never_shown(self, token):
         gate = Gate()

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from gateway.caching import Caching
 from gateway.calls import MAX_BODY_BYTES
 from gateway.testing import ScriptedModels
+from spendstream.caching.memory import MemoryAnswers
 from spendstream.config import Secret
 from spendstream.keys import ApiKey, KeyHasher, new_key
 from tests.unit.test_gateway_calls import ANSWER, MESSAGES, Client
@@ -105,6 +107,19 @@ async def test_two_keys_in_one_request_are_refused_in_the_shape_of_the_api(
 )
 async def test_bodies_that_nobody_can_mean_are_bad_requests(client: Client, path: str, body: bytes) -> None:
     assert (await client.post(body, BEARER, path=path)).status == 400
+
+
+async def test_at_no_depth_is_a_nested_body_more_than_a_bad_request() -> None:
+    caching = Caching(MemoryAnswers(max_bytes=1 << 20), clock=lambda: 0)
+    client = Client(ScriptedModels(ANSWER), caching=caching)
+    statuses = []
+    for depth in range(900, 1010, 3):
+        nested = b"[" * depth + b"]" * depth
+        body = b'{"model":"gpt-4","messages":[{"role":"user","content":"x"}],"metadata":%b}' % nested
+        statuses.append((await client.post(body)).status)
+    assert statuses == sorted(statuses)
+    assert {*statuses} == {200, 400}
+    await client.close()
 
 
 async def test_an_oversized_body_is_noted(client: Client) -> None:
