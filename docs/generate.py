@@ -18,6 +18,7 @@ from gateway.metrics import GatewayMetrics
 from gateway.upstream.serving import Serving
 from sinks.metrics import SinkMetrics
 from spendstream import __version__, config, events, topics
+from spendstream.adapters.publisher import Publisher
 from spendstream.cli import cli
 from spendstream.config import Config
 from spendstream.events import Event, PodUsage, TokenUsage
@@ -30,6 +31,7 @@ EVENTS: Mapping[str, tuple[topics.Topic, type[Event]]] = {
 }
 _PARTS: Mapping[str, Callable[[CollectorRegistry], object]] = {
     "Gateway": lambda registry: GatewayMetrics(registry, Serving(())),
+    "The gateway's way to Kafka": lambda registry: Publisher(Path(), "", max_bytes=1, registry=registry),
     "Worker": WorkerMetrics,
     "Sinks": SinkMetrics,
 }

@@ -8,6 +8,7 @@ an answer, nor the message of an error, as providers quote requests in theirs.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from threading import Timer
 from time import perf_counter, time_ns
 
 from opentelemetry.context import Context
@@ -29,6 +30,7 @@ from spendstream.money import dollars
 __all__ = ["Trace", "Tracing"]
 
 _OK = 200
+_CLOSE_S = 2.0
 _context = TraceContextTextMapPropagator()
 _failed = Status(StatusCode.ERROR)
 
@@ -45,8 +47,8 @@ class Tracing:
         self._provider = TracerProvider(
             resource=Resource.create({**names, "service.instance.id": instance}), shutdown_on_exit=False
         )
-        exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
-        self._batches = BatchSpanProcessor(exporter)
+        self._exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
+        self._batches = BatchSpanProcessor(self._exporter)
         self._provider.add_span_processor(self._batches)
         self._tracer = self._provider.get_tracer("spendstream.gateway", __version__)
 
@@ -59,8 +61,11 @@ class Tracing:
         self._batches.force_flush()
 
     def close(self) -> None:
-        """Send what is left. A collector that is away delays that by some seconds at most."""
+        """Send what is left. For a collector that is away it waits two seconds."""
+        patience = Timer(_CLOSE_S, self._exporter.shutdown)
+        patience.start()
         self._provider.shutdown()
+        patience.cancel()
 
 
 class Trace:

@@ -372,6 +372,17 @@ def test_on_sigterm_running_requests_finish_and_the_process_exits_with_zero(tmp_
         assert journalled(tmp_path)[-1].status == 200
 
 
+def test_a_gateway_that_is_stopped_has_sent_the_traces_of_its_calls(tmp_path, collector):
+    with process(tmp_path, SPENDSTREAM_OTLP_ENDPOINT=collector.url) as gateway:
+        assert ask(gateway.url()).choices
+        gateway.signal(signal.SIGTERM)
+        code, said = gateway.end()
+        assert code == 0, said
+    call = collector.spans[-1]
+    event = journalled(tmp_path)[-1]
+    assert (call["name"], call["spendstream.request_id"]) == ("chat claude-haiku", str(event.id))
+
+
 async def test_at_its_deadline_the_gateway_cuts_what_still_runs_and_journals_it(
     tmp_path, monkeypatch, capsys
 ):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -23,6 +21,7 @@ from spendstream.caching.admission import Policy
 from spendstream.caching.memory import MemoryAnswers
 from spendstream.config import Config, load
 from spendstream.errors import ConfigError
+from tests.fixtures.collector import Collector
 from tests.unit.test_gateway_attempts import Flaky
 from tests.unit.test_gateway_calls import ANSWER, COST, INPUT, NOW, Client
 
@@ -32,81 +31,6 @@ ERROR = 2
 BUSY = Failure(503, "overloaded", "no room for: hush-hush")
 
 Make = Callable[..., Awaitable[Client]]
-
-
-class Collector:
-    """Takes OTLP over HTTP on a free port of loopback, as an OpenTelemetry collector does."""
-
-    def __init__(self) -> None:
-        self.requests: list[bytes] = []
-        requests = self.requests
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                requests.append(self.rfile.read(int(self.headers["content-length"])))
-                self.send_response(200 if self.path == "/v1/traces" else 404)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                """Stay silent."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    @property
-    def spans(self) -> list[dict[str, Any]]:
-        """What has come, in the order in which spans ended."""
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: PLC0415 - optional
-            ExportTraceServiceRequest,
-        )
-
-        found = []
-        for body in self.requests:
-            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                for scope in resource.scope_spans:
-                    found += [_read(span, resource) for span in scope.spans]
-        return found
-
-
-def _read(span: Any, resource: Any) -> dict[str, Any]:
-    return {
-        "name": span.name,
-        "kind": span.kind,
-        "trace": span.trace_id.hex(),
-        "id": span.span_id.hex(),
-        "parent": span.parent_span_id.hex(),
-        "status": span.status.code,
-        "message": span.status.message,
-        "from": span.start_time_unix_nano,
-        "to": span.end_time_unix_nano,
-        "resource": {one.key: _value(one.value) for one in resource.resource.attributes},
-        **{one.key: _value(one.value) for one in span.attributes},
-    }
-
-
-def _value(value: Any) -> Any:
-    kind = value.WhichOneof("value")
-    found = getattr(value, kind)
-    return [_value(one) for one in found.values] if kind == "array_value" else found
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    pytest.importorskip(
-        "opentelemetry.exporter.otlp.proto.http", reason="needs pip install 'spendstream[tracing]'"
-    )
-    one = Collector()
-    yield one
-    one.close()
 
 
 @pytest.fixture
@@ -274,11 +198,22 @@ class TestContext:
         assert call["trace"] not in (TRACE, "0" * 32)
 
 
-async def test_a_collector_that_is_away_is_nobody_s_trouble(collector, traced):
-    one = await traced()
+async def test_a_collector_that_is_away_is_nobody_s_trouble(collector, monkeypatch):
+    monkeypatch.setattr("gateway.tracing.spans._CLOSE_S", 0.1)
     collector.close()
-    assert (await one.post()).status == 200
+    async with tracing(Config(otlp_endpoint=collector.url), "one") as found:
+        one = Client(ScriptedModels(ANSWER), tracing=found)
+        assert (await one.post()).status == 200
+        await one.close()
     assert len(one.publisher.records) == 1
+
+
+async def test_what_is_left_at_the_end_is_sent(collector):
+    async with tracing(Config(otlp_endpoint=collector.url), "one") as found:
+        one = Client(ScriptedModels(ANSWER), tracing=found)
+        await one.post()
+        await one.close()
+    assert [span["name"] for span in collector.spans] == ["POST /v1/chat/completions", "chat gpt-4"]
 
 
 class TestNames:
