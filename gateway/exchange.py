@@ -30,8 +30,9 @@ _OUR_KEY = (401, 403)
 class Exchange:
     """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
-    `id` names the call everywhere: its event, its reservation. `size` is the request's, in bytes. Of an
-    answer there is the `body`, if it comes whole, or the `reader` of its stream.
+    `id` names the call everywhere: its event, its reservation. `size` is the request's, in bytes. `asked` is
+    whether a provider is at work on it, or has answered. Of an answer there is the `body`, if it comes whole,
+    or the `reader` of its stream.
     """
 
     id: UUID
@@ -47,6 +48,7 @@ class Exchange:
     grant: Grant | None = None
     candidate: Candidate | None = None
     attempts: int = 0
+    asked: bool = False
     called: float = 0.0
     first_text: float | None = None
     ended: float = 0.0
@@ -89,6 +91,11 @@ class Exchange:
         """Note an attempt."""
         self.candidate = candidate
         self.attempts += 1
+        self.asked = True
+
+    def attempt_failed(self) -> None:
+        """Note that the provider of the last attempt charges nothing for it."""
+        self.asked = False
 
     def take_whole(self, status: int, headers: Mapping[bytes, bytes], body: bytes, now: float) -> None:
         """Take an answer that is whole."""
@@ -162,13 +169,14 @@ class Exchange:
     def used(self) -> tuple[Usage, UsageSource]:
         """Return what the call used, and how that is known.
 
-        A call that failed before its answer began used nothing. Where the provider did not come to say what
-        an answer used, the tokens of what there is of it are counted here.
+        A call that failed before its answer began used nothing, and so did one that was given up between two
+        attempts. Where the provider did not come to say what an answer used, the tokens of what there is of
+        it are counted here.
         """
         if self.reader is None and not self.body:
             if self.refusal is not None:
                 return Usage(), "provider"
-            return self._counted(""), "interrupted"
+            return self._counted("") if self.asked else Usage(), "interrupted"
         reported = self.outcome.usage
         if self.complete and reported is not None:
             return reported, "interrupted" if self.deserted else "provider"

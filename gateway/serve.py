@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from gateway.app import assemble, create_app, event_source
 from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
-from gateway.simulated import Models, SimulatedModels, SimulatedProvider, serving
+from gateway.simulated import PROFILES, Models, SimulatedModels, SimulatedProvider, serving
 from gateway.upkeep import guarding, meanwhile, reservations
 from gateway.upstream.provider import Provider
 from gateway.upstream.serving import Serving
@@ -116,7 +116,7 @@ async def _providers(config: Config, models: Models | None) -> AsyncIterator[Ser
         providers = []
         for settings in given:
             if settings.kind == "simulated":
-                simulated = models or SimulatedModels()
+                simulated = models or SimulatedModels(settings.profiles or PROFILES)
                 address = await stack.enter_async_context(serving(SimulatedProvider(simulated)))
                 names = settings.models or tuple(simulated.models)
                 settings = replace(settings, base_url=address, models=names)  # noqa: PLW2901 - the same, placed

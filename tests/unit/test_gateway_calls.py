@@ -74,8 +74,9 @@ class Response:
 class Client:
     """Talks ASGI to an app whose provider is a server. It hangs up after `hang_up_after` chunks."""
 
-    def __init__(self, models: Models, **config: Any) -> None:
+    def __init__(self, models: Models, *, retries: int = 0, **config: Any) -> None:
         self.models = models
+        self.retries = retries
         self.publisher = RecordingPublisher()
         self.registry = CollectorRegistry()
         self.chunks = 0
@@ -93,7 +94,7 @@ class Client:
                 kind="simulated",
                 base_url=address,
                 models=tuple(self.models.models),
-                retries=0,
+                retries=self.retries,
             )
             served = Serving([Provider(settings)])
             self._stack.push_async_callback(served.close)
@@ -121,6 +122,7 @@ class Client:
         *,
         hang_up_after: int | None = None,
         hang_up_at: bytes | None = None,
+        hang_up: asyncio.Event | None = None,
         path: str = "/v1/chat/completions",
         method: str = "POST",
         **fields: Any,
@@ -128,7 +130,7 @@ class Client:
         content = {"model": "gpt-4", "messages": MESSAGES, **fields} if body is None else body
         raw = content if isinstance(content, bytes) else json.dumps(content).encode()
         response = Response()
-        gone = asyncio.Event()
+        gone = hang_up or asyncio.Event()
         inbox: list[dict[str, Any]] = [{"type": "http.request", "body": raw, "more_body": False}]
 
         async def receive() -> dict[str, Any]:
@@ -314,6 +316,45 @@ class TestStreamed:
         assert (one.event.input_tokens, one.event.output_tokens) == (INPUT, 0)
         assert one.event.usage_source == "interrupted"
         assert one.event.time_to_first_token is None
+
+    async def test_a_client_that_hangs_up_between_two_attempts_pays_nothing(self, client):
+        one, gone = (
+            client([Failure(503, "overloaded", "too much", retry_after=2)], retries=1),
+            asyncio.Event(),
+        )
+        request = asyncio.create_task(one.post(stream=True, hang_up=gone))
+        await one.until(lambda: one.metric("spendstream_gateway_errors_total", stage="provider") == 1)
+        gone.set()
+        await request
+        assert (one.event.status, one.event.error_type) == (499, "client_disconnected")
+        assert (one.event.retries, one.event.input_tokens, one.event.cost) == (0, 0, 0)
+
+    @pytest.mark.parametrize("before", [0, 1])
+    async def test_a_deserted_stream_is_read_to_its_end_if_it_is_to_be_drained(self, client, before):
+        gate = asyncio.Event()
+        one = client([*ANSWER[:before], gate, *ANSWER[before:]], deserted_streams="drain")
+        request = asyncio.create_task(one.post(stream=True, hang_up_after=before))
+        await one.until(lambda: bool(one.models.calls) and one.chunks == before)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        gate.set()
+        async with asyncio.timeout(10):
+            await request
+        assert (one.event.usage_source, one.event.status) == ("interrupted", 499)
+        assert (one.event.input_tokens, one.event.output_tokens, one.event.cost) == (INPUT, 2, COST)
+
+    async def test_nobody_retries_for_a_client_that_has_hung_up(self, client):
+        gate = asyncio.Event()
+        one = client([gate, BUSY], retries=3, deserted_streams="drain")
+        request = asyncio.create_task(one.post(stream=True, hang_up_after=0))
+        await one.until(lambda: bool(one.models.calls))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        gate.set()
+        async with asyncio.timeout(10):
+            await request
+        assert len(one.models.calls) == 1
+        assert (one.event.error_type, one.event.cost) == ("client_disconnected", 0)
 
     async def test_a_gateway_that_is_stopped_journals_what_was_generated_until_then(self, client):
         one = client([ANSWER[0], asyncio.Event()])

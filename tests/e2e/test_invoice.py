@@ -1,0 +1,174 @@
+"""The ledger against the provider's own invoice: the same money for every model, to the picodollar."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import uvloop
+
+from gateway.simulated import Profile, SimulatedModels, serving
+from tests.fixtures.billing import Clients, Prices, Request, listing, metric, pico, price_file
+from tests.fixtures.stack import Pipeline, running
+
+CALLS, AT_ONCE = 10_000, 48
+PRICES: Prices = {  # the second has parts of a picodollar, so that each call has to be rounded as it should
+    "gpt-4": {"input": "30", "output": "60", "cache_read": "15", "cache_write": "30"},
+    "gpt-3.5-turbo": {
+        "input": "0.123456789012", "output": "0.5000005", "cache_read": "0.0312345", "cache_write": "0.125",
+    },
+    "o1": {"input": "15", "output": "60", "cache_read": "7.5", "cache_write": "15"},
+    "claude-haiku": {"input": "0.25", "output": "1.25", "cache_read": "0.03", "cache_write": "0.30"},
+    "text-embedding-3-small": {"input": "0.02", "output": "0", "cache_read": "0.02", "cache_write": "0.02"},
+}  # fmt: skip
+
+
+def profile(**more: Any) -> Profile:
+    at_once = {"time_to_first_token": 0.0, "tokens_per_second": math.inf, "mean_output_tokens": 12}
+    return Profile(**{**at_once, **more})
+
+
+PROFILES = {
+    "gpt-4": profile(tokens_per_second=2000.0, error_rate=0.02, break_rate=0.05),
+    "gpt-3.5-turbo": profile(cached_input=0.3, error_rate=0.01),
+    "o1": profile(mean_reasoning_tokens=40, cached_input=0.5, error_rate=0.01),
+    # it says what the input has used when it begins, so that it may break off as well
+    "claude-haiku": profile(time_to_first_token=0.005, cached_input=0.25, error_rate=0.01, break_rate=0.05),
+}
+"""OpenAI's streams tell of cached input and of reasoning at their end only: those that break have none."""
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
+    with running(tmp_path, "worker") as fresh:
+        yield fresh
+
+
+def start_gateway(pipeline: Pipeline, provider: str, **settings: str) -> None:
+    """Start a gateway before a provider at `provider`, its base URL."""
+    prices, config = pipeline.directory / "prices.toml", pipeline.directory / "gateway.toml"
+    prices.write_text(price_file(PRICES))
+    openai = [model for model in PRICES if "claude" not in model]
+    config.write_text(
+        f"""
+        price_file = "{prices}"
+        {"".join(f'{name} = "{value}"' for name, value in settings.items())}
+        [[provider]]
+        name = "openai"
+        kind = "openai"
+        base_url = "{provider}"
+        models = {openai}
+        [[provider]]
+        name = "anthropic"
+        kind = "anthropic"
+        base_url = "{provider.removesuffix("/v1")}"
+        models = ["claude-haiku"]
+        """
+    )
+    pipeline.environment["SPENDSTREAM_CONFIG"] = str(config)
+    pipeline.start("gateway")
+
+
+def mixed(count: int) -> Iterator[Request]:
+    """Yield calls of all APIs, whole and streamed; some clients hang up."""
+    rnd = Random(2)
+    for number in range(count):
+        path, model = rnd.choice(
+            [
+                ("/v1/chat/completions", "gpt-4"),
+                ("/v1/chat/completions", "gpt-3.5-turbo"),
+                ("/v1/chat/completions", "o1"),
+                ("/v1/completions", "gpt-4"),
+                ("/v1/responses", "gpt-4"),
+                ("/v1/responses", "o1"),
+                ("/v1/messages", "claude-haiku"),
+                ("/v1/embeddings", "text-embedding-3-small"),
+            ]
+        )
+        stream = path != "/v1/embeddings" and rnd.random() < 0.6
+        yield Request(
+            path=path,
+            body=body(path, model, number, rnd, stream=stream),
+            patience=0.004 if stream and rnd.random() < 0.02 else None,
+            parts=rnd.randrange(1, 4) if stream and rnd.random() < 0.08 else None,
+        )
+
+
+def body(path: str, model: str, number: int, rnd: Random, *, stream: bool) -> dict[str, Any]:
+    text = f"What did the team spend in month {number}? " * rnd.randrange(1, 4)
+    limit = rnd.choice([5, 20, 400])
+    common: dict[str, Any] = {"model": model, **({"stream": True} if stream else {})}
+    if path == "/v1/embeddings":
+        return {**common, "input": [text, "again"], "user": str(number)}
+    if path == "/v1/responses":
+        return {**common, "input": text, "max_output_tokens": limit, "user": str(number)}
+    if path == "/v1/messages":
+        messages = [{"role": "user", "content": text}]
+        return {**common, "messages": messages, "max_tokens": limit, "metadata": {"user_id": str(number)}}
+    if stream and rnd.random() < 0.5:
+        common["stream_options"] = {"include_usage": True}
+    if path == "/v1/completions":
+        return {**common, "prompt": text, "max_tokens": limit, "user": str(number)}
+    return {
+        **common,
+        "messages": [{"role": "user", "content": text}],
+        "max_tokens": limit,
+        "user": str(number),
+    }
+
+
+async def idle(pipeline: Pipeline) -> None:
+    """Wait until the gateway has no call under way."""
+    async with asyncio.timeout(30):
+        while await asyncio.to_thread(metric, pipeline.gateway, "ai_active_requests"):  # noqa: ASYNC110  # a process
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_ledger_has_the_cost_that_the_provider_charges(pipeline: Pipeline) -> None:
+    clients = Clients(addresses=[pipeline.gateway], headers={"x-spendstream-org": "invoice"})
+    provider, invoice = listing(SimulatedModels(PROFILES))
+
+    async def call() -> int:
+        async with serving(provider) as address:
+            start_gateway(pipeline, address, deserted_streams="drain")
+            await clients.send(mixed(CALLS), AT_ONCE)
+            await idle(pipeline)
+            refused = metric(pipeline.gateway, "spendstream_gateway_discarded_total")
+            admitted = metric(pipeline.gateway, "spendstream_gateway_received_total") - refused
+            assert pipeline.stop("gateway") == 0
+            return int(admitted)
+
+    admitted = uvloop.run(call())
+    pipeline.wait_drained()
+    assert clients.statuses[200] > CALLS * 0.8
+    assert {abs(status) for status in clients.statuses} <= {0, 200, 429, 500, 503}
+    assert pipeline.rows("SELECT count(), uniqExact(event_id), countIf(cost IS NULL) FROM token_usage") == [
+        [admitted, admitted, 0]
+    ]
+    assert CALLS * 0.98 < admitted <= CALLS
+    rows = pipeline.rows("SELECT model, sum(cost) FROM token_usage GROUP BY model")
+    assert {model: pico(cost) for model, cost in rows} == invoice.priced(PRICES)
+    check_that_there_was_some_of_each(pipeline)
+
+
+def check_that_there_was_some_of_each(pipeline: Pipeline) -> None:
+    """Fail if the calls were not as mixed as they have to be."""
+    conditions = (
+        "retries > 0",
+        "status = 499",
+        "error_type = 'server_error' AND output_tokens > 0",
+        "usage_source = 'interrupted'",
+        "reasoning_tokens > 0",
+        "cache_read_tokens > 0",
+        "operation = 'embeddings'",
+        "operation = 'text_completion'",
+    )
+    counts = pipeline.rows(f"SELECT {', '.join(f'countIf({one})' for one in conditions)} FROM token_usage")
+    assert all(count >= 20 for count in counts[0]), dict(zip(conditions, counts[0], strict=True))
