@@ -82,7 +82,7 @@ class Choosing:
         return Call(
             model=ask.model,
             prompt=ask.last_text,
-            prompt_tokens=exchange.size // _BYTES_PER_TOKEN,
+            prompt_tokens=len(exchange.request) // _BYTES_PER_TOKEN,
             max_tokens=ask.max_output_tokens,
             stream=ask.stream,
             tools="tools" in ask.fields,

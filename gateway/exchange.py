@@ -8,6 +8,7 @@ from uuid import UUID
 
 from gateway.callers import Caller
 from gateway.dialects import Ask, Dialect, Outcome, StreamReader
+from gateway.hits import Hit, Sought
 from gateway.refusal import Refusal
 from gateway.upstream.provider import Candidate, ProviderError
 from gateway.usage import Usage
@@ -30,7 +31,7 @@ _OUR_KEY = (401, 403)
 class Exchange:
     """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
-    `id` names the call everywhere: its event, its reservation. `size` is the request's, in bytes. `asked` is
+    `id` names the call everywhere: its event, its reservation. `request` is the body that came. `asked` is
     whether a provider is at work on it, or has answered. Of an answer there is the `body`, if it comes whole,
     or the `reader` of its stream.
     """
@@ -41,7 +42,9 @@ class Exchange:
     ask: Ask
     forwarded: bytes
     arrived: float
-    size: int
+    request: bytes
+    hit: Hit | None = None
+    sought: Sought | None = None
     candidates: Sequence[Candidate] = ()
     route: str = ""
     route_reason: str = ""
@@ -74,18 +77,32 @@ class Exchange:
 
     @property
     def provider(self) -> str:
-        """Who answers or, while nobody was asked, who would be."""
+        """Who answers or, while nobody was asked, who would be; of a hit, who answered then."""
+        if self.hit is not None:
+            return self.hit.answer.provider
         return (self.candidate or self.candidates[0]).provider.name
 
     @property
     def model(self) -> str:
         """The model that answers."""
+        if self.hit is not None:
+            return self.hit.answer.model
         return (self.candidate or self.candidates[0]).model
 
     @property
     def retries(self) -> int:
         """How many attempts came before the last."""
         return max(self.attempts - 1, 0)
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the answer ended, in its dialect's words; empty if it did not."""
+        return self.outcome.finish_reason if self.complete else ""
+
+    def take_hit(self, now: float) -> None:
+        """Take the answer that the cache had."""
+        assert self.hit is not None  # noqa: S101 - there is one
+        self.body, self.complete, self.first_text = self.hit.answer.body, True, now
 
     def tried(self, candidate: Candidate) -> None:
         """Note an attempt."""
@@ -173,6 +190,8 @@ class Exchange:
         attempts. Where the provider did not come to say what an answer used, the tokens of what there is of
         it are counted here.
         """
+        if self.hit is not None:
+            return self.hit.usage, "cached"
         if self.reader is None and not self.body:
             if self.refusal is not None:
                 return Usage(), "provider"

@@ -114,7 +114,7 @@ class Limiting:
             await asyncio.wait(self._settling)
 
     async def _ask(self, exchange: Exchange, *, downgraded: bool = False) -> Admitted | Downgrade | Rejected:
-        decision = await self._reserve(exchange, exchange.size, downgraded=downgraded)
+        decision = await self._reserve(exchange, len(exchange.request), downgraded=downgraded)
         if isinstance(decision, Admitted) or not _may_be_too_large(decision):
             return decision
         return await self._reserve(exchange, exchange.input_tokens, downgraded=downgraded)

@@ -21,7 +21,7 @@ from gateway.app import assemble, create_app, event_source
 from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
 from gateway.simulated import PROFILES, Models, SimulatedModels, SimulatedProvider, serving
-from gateway.upkeep import guarding, meanwhile, reservations
+from gateway.upkeep import answer_cache, connected, guarding, meanwhile, reservations
 from gateway.upstream.provider import Provider
 from gateway.upstream.serving import Serving
 from spendstream import clock
@@ -68,7 +68,9 @@ async def serve(
             registry=registry,
             events_per_record=config.events_per_record,
         )
-        store = await stack.enter_async_context(reservations(config, registry))
+        redis = await stack.enter_async_context(connected(config))
+        store = await stack.enter_async_context(reservations(config, redis, registry))
+        caching = answer_cache(config, redis, clock.now_micros)
         guard = Guard(store)
         parts = assemble(
             config,
@@ -79,6 +81,7 @@ async def serve(
             registry=registry,
             instance=socket.gethostname(),
             guard=guard,
+            caching=caching,
             settled=settled,
         )
         await journal.start()
@@ -92,6 +95,8 @@ async def serve(
             await stack.enter_async_context(meanwhile(compared.run()))
         await stack.enter_async_context(guarding(guard, store, budgets, ledger, clock.now_micros))
         stack.push_async_callback(parts.limiting.close)
+        if caching is not None:
+            stack.push_async_callback(caching.close)
         app = create_app(parts, budgets)
         server = _Server(_settings(app), address=_address(config, listener))
         await server.serve(sockets=[listener])

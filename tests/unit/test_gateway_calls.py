@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
 from gateway.app import REMEMBERED, RESERVED, assemble, create_app
+from gateway.caching import ReplyCache
 from gateway.calls import MAX_BODY_BYTES
 from gateway.meter import EVENT_ROOM
 from gateway.simulated import Failure, Models, Piece, SimulatedProvider, serving
@@ -74,8 +75,11 @@ class Response:
 class Client:
     """Talks ASGI to an app whose provider is a server. It hangs up after `hang_up_after` chunks."""
 
-    def __init__(self, models: Models, *, retries: int = 0, **config: Any) -> None:
+    def __init__(
+        self, models: Models, caching: ReplyCache | None = None, *, retries: int = 0, **config: Any
+    ) -> None:
         self.models = models
+        self.caching = caching
         self.retries = retries
         self.publisher = RecordingPublisher()
         self.registry = CollectorRegistry()
@@ -107,6 +111,7 @@ class Client:
                 registry=self.registry,
                 instance="one",
                 guard=self.guard,
+                caching=self.caching,
             )
             self._stack.push_async_callback(parts.limiting.close)
             self._app = create_app(parts)
