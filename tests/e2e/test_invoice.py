@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from gateway.simulated import Profile, SimulatedModels, serving
-from tests.fixtures.billing import Clients, Prices, Request, listing, metric, pico, price_file
+from tests.fixtures.billing import Clients, ListedInvoice, Prices, Request, listing, metric, pico, price_file
 from tests.fixtures.stack import Pipeline, running
 
 CALLS, AT_ONCE = 10_000, 48
@@ -43,6 +43,18 @@ PROFILES = {
 """OpenAI's streams tell of cached input and of reasoning at their end only: those that break have none."""
 
 
+CALLED = [
+    ("/v1/chat/completions", "gpt-4"),
+    ("/v1/chat/completions", "gpt-3.5-turbo"),
+    ("/v1/chat/completions", "o1"),
+    ("/v1/completions", "gpt-4"),
+    ("/v1/responses", "gpt-4"),
+    ("/v1/responses", "o1"),
+    ("/v1/messages", "claude-haiku"),
+    ("/v1/embeddings", "text-embedding-3-small"),
+]
+
+
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
     with running(tmp_path, "worker") as fresh:
@@ -54,10 +66,11 @@ def start_gateway(pipeline: Pipeline, provider: str, **settings: str) -> None:
     prices, config = pipeline.directory / "prices.toml", pipeline.directory / "gateway.toml"
     prices.write_text(price_file(PRICES))
     openai = [model for model in PRICES if "claude" not in model]
+    chosen = "\n".join(f'{name} = "{value}"' for name, value in settings.items())
     config.write_text(
         f"""
         price_file = "{prices}"
-        {"".join(f'{name} = "{value}"' for name, value in settings.items())}
+        {chosen}
         [[provider]]
         name = "openai"
         kind = "openai"
@@ -75,33 +88,28 @@ def start_gateway(pipeline: Pipeline, provider: str, **settings: str) -> None:
 
 
 def mixed(count: int) -> Iterator[Request]:
-    """Yield calls of all APIs, whole and streamed; some clients hang up."""
+    """Yield calls of all APIs, whole and streamed; some are repeated, and some clients hang up."""
     rnd = Random(2)
     for number in range(count):
-        path, model = rnd.choice(
-            [
-                ("/v1/chat/completions", "gpt-4"),
-                ("/v1/chat/completions", "gpt-3.5-turbo"),
-                ("/v1/chat/completions", "o1"),
-                ("/v1/completions", "gpt-4"),
-                ("/v1/responses", "gpt-4"),
-                ("/v1/responses", "o1"),
-                ("/v1/messages", "claude-haiku"),
-                ("/v1/embeddings", "text-embedding-3-small"),
-            ]
-        )
-        stream = path != "/v1/embeddings" and rnd.random() < 0.6
-        yield Request(
-            path=path,
-            body=body(path, model, number, rnd, stream=stream),
-            patience=0.004 if stream and rnd.random() < 0.02 else None,
-            parts=rnd.randrange(1, 4) if stream and rnd.random() < 0.08 else None,
-        )
+        again = rnd.random() < 0.05
+        yield call(Random(rnd.randrange(number + 1) if again else number))
 
 
-def body(path: str, model: str, number: int, rnd: Random, *, stream: bool) -> dict[str, Any]:
+def call(rnd: Random) -> Request:
+    path, model = rnd.choice(CALLED)
+    stream = path != "/v1/embeddings" and rnd.random() < 0.6
+    return Request(
+        path=path,
+        body=body(path, model, rnd, stream=stream),
+        patience=0.004 if stream and rnd.random() < 0.02 else None,
+        parts=rnd.randrange(1, 4) if stream and rnd.random() < 0.08 else None,
+    )
+
+
+def body(path: str, model: str, rnd: Random, *, stream: bool, limit: int = 0) -> dict[str, Any]:
+    number = rnd.randrange(10**12)
     text = f"What did the team spend in month {number}? " * rnd.randrange(1, 4)
-    limit = rnd.choice([5, 20, 400])
+    limit = limit or rnd.choice([5, 20, 400])
     common: dict[str, Any] = {"model": model, **({"stream": True} if stream else {})}
     if path == "/v1/embeddings":
         return {**common, "input": [text, "again"], "user": str(number)}
@@ -137,7 +145,7 @@ def test_the_ledger_has_the_cost_that_the_provider_charges(pipeline: Pipeline) -
 
     async def call() -> int:
         async with serving(provider) as address:
-            start_gateway(pipeline, address, deserted_streams="drain")
+            start_gateway(pipeline, address, deserted_streams="drain", cache="exact")
             await clients.send(mixed(CALLS), AT_ONCE)
             await idle(pipeline)
             refused = metric(pipeline.gateway, "spendstream_gateway_discarded_total")
@@ -167,8 +175,48 @@ def check_that_there_was_some_of_each(pipeline: Pipeline) -> None:
         "usage_source = 'interrupted'",
         "reasoning_tokens > 0",
         "cache_read_tokens > 0",
+        "cache_outcome = 'exact'",
         "operation = 'embeddings'",
         "operation = 'text_completion'",
     )
     counts = pipeline.rows(f"SELECT {', '.join(f'countIf({one})' for one in conditions)} FROM token_usage")
     assert all(count >= 20 for count in counts[0]), dict(zip(conditions, counts[0], strict=True))
+
+
+def test_an_aborted_stream_is_never_counted_higher_than_the_provider_charges(pipeline: Pipeline) -> None:
+    slow = profile(tokens_per_second=2000.0, mean_output_tokens=400, cached_input=0.0)
+    early = profile(tokens_per_second=2000.0, mean_output_tokens=400, cached_input=0.25)
+    provider, invoice = listing(SimulatedModels({"gpt-4": slow, "claude-haiku": early}))
+    rnd = Random(5)
+    streams = [
+        Request(path=path, body=body(path, model, rnd, stream=True, limit=400), parts=rnd.randrange(1, 20))
+        for path, model in CALLED * 5
+        if model in ("gpt-4", "claude-haiku")
+    ]
+    clients = Clients(addresses=[pipeline.gateway], headers={})
+
+    async def call() -> None:
+        async with serving(provider) as address:
+            start_gateway(pipeline, address, deserted_streams="abort")
+            for number, stream in enumerate(streams, 1):
+                await clients.send([stream], 1)
+                await idle(pipeline)
+                await charged(invoice, number)
+            assert pipeline.stop("gateway") == 0
+
+    uvloop.run(call())
+    pipeline.wait_drained()
+    rows = pipeline.rows(
+        "SELECT input_tokens, cache_read_tokens, output_tokens, status FROM token_usage ORDER BY event_time"
+    )
+    due = [(used.input_tokens, used.cache_read_tokens, used.output_tokens) for _, used in invoice.calls]
+    assert [row[:2] for row in rows] == [list(one[:2]) for one in due]
+    assert all(row[2] <= one[2] for row, one in zip(rows, due, strict=True))
+    assert sum(row[3] == 499 for row in rows) > len(rows) / 2
+
+
+async def charged(invoice: ListedInvoice, calls: int) -> None:
+    """Wait until the provider has noticed that nobody reads on."""
+    async with asyncio.timeout(30):
+        while len(invoice.calls) < calls:  # noqa: ASYNC110  # the provider tells nobody
+            await asyncio.sleep(0.001)
