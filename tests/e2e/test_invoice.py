@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import uvloop
+from msgspec.structs import replace
 
-from gateway.simulated import Profile, SimulatedModels, serving
+from gateway.simulated import Call, Piece, Profile, SimulatedModels, serving
 from tests.fixtures.billing import Clients, ListedInvoice, Prices, Request, listing, metric, pico, price_file
 from tests.fixtures.stack import Pipeline, running
 
@@ -23,7 +25,9 @@ PRICES: Prices = {  # the second has parts of a picodollar, so that each call ha
         "input": "0.123456789012", "output": "0.5000005", "cache_read": "0.0312345", "cache_write": "0.125",
     },
     "o1": {"input": "15", "output": "60", "cache_read": "7.5", "cache_write": "15"},
-    "claude-haiku": {"input": "0.25", "output": "1.25", "cache_read": "0.03", "cache_write": "0.30"},
+    "claude-haiku": {
+        "input": "0.25", "output": "1.25", "cache_read": "0.03", "cache_write": "0.30", "cache_write_1h": "0.50",
+    },
     "text-embedding-3-small": {"input": "0.02", "output": "0", "cache_read": "0.02", "cache_write": "0.02"},
 }  # fmt: skip
 
@@ -41,6 +45,22 @@ PROFILES = {
     "claude-haiku": profile(time_to_first_token=0.005, cached_input=0.25, error_rate=0.01, break_rate=0.05),
 }
 """OpenAI's streams tell of cached input and of reasoning at their end only: those that break have none."""
+
+
+class CachingModels(SimulatedModels):
+    """Models of which Claude writes a part of its input to its cache, and half of that for an hour."""
+
+    async def answer(self, call: Call) -> AsyncGenerator[Piece, None]:
+        """Yield an answer."""
+        async with aclosing(super().answer(call)) as pieces:
+            async for piece in pieces:
+                used = piece.usage
+                if used is None or call.model != "claude-haiku":
+                    yield piece
+                else:
+                    kept = (used.input_tokens - used.cache_read_tokens) // 2
+                    more = replace(used, cache_write_tokens=kept, cache_write_1h_tokens=kept // 2)
+                    yield replace(piece, usage=more)
 
 
 CALLED = [
@@ -141,7 +161,7 @@ async def idle(pipeline: Pipeline) -> None:
 @pytest.mark.timeout(300)
 def test_the_ledger_has_the_cost_that_the_provider_charges(pipeline: Pipeline) -> None:
     clients = Clients(addresses=[pipeline.gateway], headers={"x-spendstream-org": "invoice"})
-    provider, invoice = listing(SimulatedModels(PROFILES))
+    provider, invoice = listing(CachingModels(PROFILES))
 
     async def call() -> int:
         async with serving(provider) as address:
@@ -175,6 +195,7 @@ def check_that_there_was_some_of_each(pipeline: Pipeline) -> None:
         "usage_source = 'interrupted'",
         "reasoning_tokens > 0",
         "cache_read_tokens > 0",
+        "cache_write_1h_tokens > 0",
         "cache_outcome = 'exact'",
         "operation = 'embeddings'",
         "operation = 'text_completion'",

@@ -36,7 +36,13 @@ from spendstream.tokens import ChatMessage, count_chat, count_text
 NOW = 1_795_000_000_123_456
 MESSAGES = [{"role": "user", "content": "How much is it?"}]
 INPUT = count_chat("gpt-4", [ChatMessage("user", "How much is it?")])
-PER_MILLION = {"input": 30 * 10**12, "output": 60 * 10**12, "cache_read": 0, "cache_write": 0}
+PER_MILLION = {
+    "input": 30 * 10**12,
+    "output": 60 * 10**12,
+    "cache_read": 0,
+    "cache_write": 0,
+    "cache_write_1h": 50 * 10**12,
+}
 PRICES = PriceBook(table([("scripted", "gpt-4", Rates(**PER_MILLION))]))
 ANSWER = [
     Piece(text="Three"),
@@ -242,6 +248,15 @@ class TestPlain:
         await one.post(hang_up_after=0)
         assert one.event.cost == COST
         assert one.event.status == 200
+
+    async def test_what_a_cache_keeps_for_an_hour_has_its_own_price(self, client):
+        usage = Usage(input_tokens=100, output_tokens=2, cache_write_tokens=60, cache_write_1h_tokens=40)
+        script = [Piece(text="Three", finish_reason="stop", usage=usage)]
+        for stream in (False, True):
+            one = client(script)
+            await one.post(path="/v1/messages", max_tokens=9, stream=stream)
+            assert (one.event.cache_write_tokens, one.event.cache_write_1h_tokens) == (60, 40)
+            assert one.event.cost == 40 * 30 * 10**6 + 20 * 0 + 40 * 50 * 10**6 + 2 * 60 * 10**6
 
     async def test_the_user_in_the_body_counts_unless_a_header_names_one(self, client):
         one = client()
