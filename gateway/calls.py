@@ -217,6 +217,9 @@ class ModelCalls:
             self._metrics.failed("provider")
             if exchange.trace is not None:
                 exchange.trace.failed(error)
+            exchange.attempt_failed()
+            if exchange.deserted:
+                raise _ClientGone
 
         begun = await begin(
             exchange.candidates,
@@ -268,11 +271,11 @@ class ModelCalls:
             raise _ClientGone
 
     async def _watch(self, exchange: Exchange, receive: Receive, scope: asyncio.Timeout) -> None:
-        """When the client hangs up, end the call, or let what is under way come to its end."""
+        """When the client hangs up, end the call, or let the attempt under way come to its end."""
         while (await receive())["type"] != "http.disconnect":
             pass
         exchange.deserted = True
-        drains = self._drains and exchange.reader is not None
+        drains = self._drains and exchange.asked
         scope.reschedule(asyncio.get_running_loop().time() + (_LONGEST_DRAIN_S if drains else 0))
 
 

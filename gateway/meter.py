@@ -136,6 +136,7 @@ class Meter:
             output_tokens=usage.output_tokens,
             cache_read_tokens=usage.cache_read_tokens,
             cache_write_tokens=usage.cache_write_tokens,
+            cache_write_1h_tokens=usage.cache_write_1h_tokens,
             reasoning_tokens=usage.reasoning_tokens,
             list_cost=list_cost,
             cost=cost,
@@ -181,7 +182,11 @@ class Meter:
 
 def _price(rates: Rates, usage: Usage) -> int:
     return rates.cost(
-        usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.cache_write_1h_tokens,
     )
 
 

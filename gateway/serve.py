@@ -25,7 +25,7 @@ from gateway.audit import AuditLog
 from gateway.http import Connection
 from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
-from gateway.simulated import Models, SimulatedModels, SimulatedProvider, serving
+from gateway.simulated import PROFILES, Models, SimulatedModels, SimulatedProvider, serving
 from gateway.tls import server_context
 from gateway.tracing import tracing
 from gateway.upkeep import answer_cache, connected, guarding, meanwhile, reservations
@@ -141,7 +141,7 @@ async def _providers(config: Config, models: Models | None) -> AsyncIterator[Ser
         providers = []
         for settings in given:
             if settings.kind == "simulated":
-                simulated = models or SimulatedModels()
+                simulated = models or SimulatedModels(settings.profiles or PROFILES)
                 address = await stack.enter_async_context(serving(SimulatedProvider(simulated)))
                 names = settings.models or tuple(simulated.models)
                 settings = replace(settings, base_url=address, models=names)  # noqa: PLW2901 - the same, placed
