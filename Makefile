@@ -42,6 +42,7 @@ benchmark: $(READY)
 
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev \
+	    --extra semantic --extra tracing \
 	    --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
 clean:
