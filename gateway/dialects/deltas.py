@@ -39,6 +39,8 @@ class _Choices:
     def of(self, event: Event) -> Iterator[Delta]:
         for choice in _objects(event.get("choices")):
             index = choice.get("index", 0)
+            if not isinstance(index, int):
+                continue
             if isinstance(choice.get("text"), str):
                 yield Delta((index, "text"), choice, "text")
             delta = choice.get("delta")
@@ -63,11 +65,12 @@ class _Blocks:
 
     def of(self, event: Event) -> Iterator[Delta]:
         delta = event.get("delta")
+        index = event.get("index")
         if event.get("type") != "content_block_delta" or not isinstance(delta, dict):
             return
         for name in ("text", "thinking", "partial_json"):
-            if isinstance(delta.get(name), str):
-                yield Delta((event.get("index"), name), delta, name, in_json=name == "partial_json")
+            if isinstance(delta.get(name), str) and isinstance(index, int):
+                yield Delta((index, name), delta, name, in_json=name == "partial_json")
 
     def ends(self, event: Event, key: Key) -> bool:
         kind = event.get("type")
@@ -108,7 +111,8 @@ def _in_message(delta: dict[str, Any], place: Key) -> Iterator[Delta]:
     if isinstance(function, dict) and isinstance(function.get("arguments"), str):
         yield Delta((*place, "function_call", "arguments"), function, "arguments", in_json=True)
     for number, call in enumerate(_objects(delta.get("tool_calls"))):
-        here = (*place, "tool_calls", call.get("index", number))
+        index = call.get("index", number)
+        here = (*place, "tool_calls", index if isinstance(index, int) else number)
         for kind, name in (("function", "arguments"), ("custom", "input")):
             given = call.get(kind)
             if isinstance(given, dict) and isinstance(given.get(name), str):
@@ -122,7 +126,7 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 def _place(event: Event, kind: str) -> Key:
     parts = (event.get(name) for name in ("output_index", "item_id", "content_index", "summary_index"))
-    return (kind, *parts)
+    return (kind, *(part for part in parts if isinstance(part, int | str)))
 
 
 DELTAS: Mapping[str, Deltas] = {

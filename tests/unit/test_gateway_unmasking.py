@@ -201,6 +201,40 @@ def test_what_a_tool_gets_has_its_values_in_names_too():
     assert got["content"][0]["input"] == {"bob@example.com": [KEY], "text": "10.1.2.3"}
 
 
+NAMES = (
+    "choices",
+    "index",
+    "delta",
+    "text",
+    "content",
+    "tool_calls",
+    "function",
+    "arguments",
+    "type",
+    "item_id",
+)
+TYPES = (
+    "content_block_delta",
+    "content_block_stop",
+    "response.output_text.delta",
+    "response.output_text.done",
+)
+anything = st.recursive(
+    st.none()
+    | st.integers(-1, 2)
+    | st.floats(0, 1)
+    | st.sampled_from(("<", "<EM", "AIL_1>", "<IP_1>", *TYPES)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6),
+    max_leaves=12,
+)
+odd_events = st.dictionaries(st.sampled_from((*NAMES, "error", "sequence_number")), anything, max_size=6)
+
+
+@given(path=st.sampled_from(sorted(DELTAS)), odd=st.lists(odd_events, max_size=4))
+def test_events_that_no_provider_should_send_are_passed_without_a_failure(path, odd):
+    assert len(passed(path, *map(event, odd))) >= len(odd)
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b'{"a": "\xff<"}', b'{"a":"<"' + b',"x":' + b"[" * 900 + b"]" * 900 + b"}"]
 )
