@@ -244,7 +244,7 @@ def test_a_provider_s_failure_in_mid_stream_reaches_the_client_as_an_error():
         with pytest.raises(openai.APIError, match="it broke"):
             next(chunks)
         assert got == ["", "So far"]
-        (event,) = server.publisher.events
+        (event,) = wait_until(lambda: server.publisher.events)  # the provider's error is not held back for it
         assert (event.status, event.usage_source) == (502, "interrupted")
 
 
