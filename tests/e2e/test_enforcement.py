@@ -164,7 +164,7 @@ def test_a_gateway_that_is_killed_under_load_loses_no_event_and_leaves_nothing_r
 
             sending = asyncio.create_task(clients.send(calls(), 200))
             async with asyncio.timeout(60):
-                while len(clients.complete) < 600 or await held(redis) < 150:
+                while len(clients.complete) < 600 or await held(redis) < 150:  # noqa: ASYNC110 - no event
                     await asyncio.sleep(0.001)
             pipeline.kill("gateway")
             killed.set()
