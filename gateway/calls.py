@@ -26,7 +26,7 @@ from gateway.refusal import Refusal
 from gateway.replies import PlainReply, Reply, StreamedReply, send_refusal
 from gateway.upstream.attempts import Begun, begin
 from gateway.upstream.client import BrokenOff
-from gateway.upstream.provider import ProviderError, forwarded
+from gateway.upstream.provider import Candidate, ProviderError, forwarded
 from spendstream.ids import new_id
 
 __all__ = ["MAX_BODY_BYTES", "ModelCalls"]
@@ -159,6 +159,11 @@ class ModelCalls:
     async def _begin(self, exchange: Exchange) -> Begun:
         """Get an answer: all of it, or of a stream its beginning."""
 
+        def tried(candidate: Candidate) -> None:
+            if exchange.deserted:  # while it waited for another attempt
+                raise _ClientGone
+            exchange.tried(candidate)
+
         def failed(_: ProviderError) -> None:
             self._metrics.failed("provider")
             exchange.attempt_failed()
@@ -171,7 +176,7 @@ class ModelCalls:
             exchange.forwarded,
             lambda model: self._dialect.forward(exchange.ask, model),
             stream=exchange.ask.stream,
-            tried=exchange.tried,
+            tried=tried,
             failed=failed,
         )
         if exchange.ask.stream:
