@@ -207,6 +207,8 @@ class ModelCalls:
         """Get an answer: all of it, or of a stream its beginning."""
 
         def tried(candidate: Candidate) -> bytes:
+            if exchange.deserted:  # while it waited for another attempt
+                raise _ClientGone
             if candidate is exchange.candidate:
                 self._metrics.retried(candidate)
             elif candidate is not exchange.candidates[0]:

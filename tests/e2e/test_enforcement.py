@@ -128,7 +128,7 @@ def test_replicas_never_spend_more_than_a_hard_budget_together(
             clients.addresses = [start_replica(pipeline, number) for number in range(3)]
             await clients.send(map(call, range(2000)), 60)
             for number in range(3):
-                assert pipeline.stop(f"gateway-{number}") == 0
+                assert await asyncio.to_thread(pipeline.stop, f"gateway-{number}") == 0
             now = now_micros()
             return budget, await store.standing(account_of(budget, now)[0], now), await held(redis)
 
@@ -164,14 +164,14 @@ def test_a_gateway_that_is_killed_under_load_loses_no_event_and_leaves_nothing_r
 
             sending = asyncio.create_task(clients.send(calls(), 200))
             async with asyncio.timeout(60):
-                while len(clients.complete) < 600 or await held(redis) < 150:  # noqa: ASYNC110 - no event
+                while len(clients.complete) < 600 or await held(redis) < 150:  # noqa: ASYNC110  # of a process
                     await asyncio.sleep(0.001)
             pipeline.kill("gateway")
             killed.set()
             await sending
             orphans = await held(redis)
             pipeline.start("gateway")
-            assert pipeline.stop("gateway") == 0
+            assert await asyncio.to_thread(pipeline.stop, "gateway") == 0
             now = now_micros()
             account = account_of(budget, now)[0]
             before = await store.standing(account, now)

@@ -26,8 +26,8 @@ PRICES: Prices = {  # the second has parts of a picodollar, so that each call ha
     },
     "o1": {"input": "15", "output": "60", "cache_read": "7.5", "cache_write": "15"},
     "claude-haiku": {
-        "input": "0.25", "output": "1.25",
-        "cache_read": "0.03", "cache_write": "0.30", "cache_write_1h": "0.50",
+        "input": "0.25", "output": "1.25", "cache_read": "0.03",
+        "cache_write": "0.30", "cache_write_1h": "0.50",
     },
     "text-embedding-3-small": {"input": "0.02", "output": "0", "cache_read": "0.02", "cache_write": "0.02"},
 }  # fmt: skip
@@ -152,10 +152,17 @@ def body(path: str, model: str, rnd: Random, *, stream: bool, limit: int = 0) ->
 
 
 async def idle(pipeline: Pipeline) -> None:
-    """Wait until the gateway has no call under way."""
+    """Wait until the gateway has no call under way, and none comes in that was sent before."""
     async with asyncio.timeout(30):
-        while await asyncio.to_thread(metric, pipeline.gateway, "ai_active_requests"):  # noqa: ASYNC110  # a process
-            await asyncio.sleep(0.01)
+        before = (-1.0, -1.0)
+        while (now := await asyncio.to_thread(_activity, pipeline)) != before or now[0]:
+            before = now
+            await asyncio.sleep(0.1)
+
+
+def _activity(pipeline: Pipeline) -> tuple[float, float]:
+    active, received = ("ai_active_requests", "spendstream_gateway_received_total")
+    return metric(pipeline.gateway, active), metric(pipeline.gateway, received)
 
 
 @pytest.mark.slow
@@ -171,7 +178,7 @@ def test_the_ledger_has_the_cost_that_the_provider_charges(pipeline: Pipeline) -
             await idle(pipeline)
             refused = metric(pipeline.gateway, "spendstream_gateway_discarded_total")
             admitted = metric(pipeline.gateway, "spendstream_gateway_received_total") - refused
-            assert pipeline.stop("gateway") == 0
+            assert await asyncio.to_thread(pipeline.stop, "gateway") == 0
             return int(admitted)
 
     admitted = uvloop.run(call())
@@ -224,7 +231,7 @@ def test_an_aborted_stream_is_never_counted_higher_than_the_provider_charges(pip
                 await clients.send([stream], 1)
                 await idle(pipeline)
                 await charged(invoice, number)
-            assert pipeline.stop("gateway") == 0
+            assert await asyncio.to_thread(pipeline.stop, "gateway") == 0
 
     uvloop.run(call())
     pipeline.wait_drained()
