@@ -38,7 +38,11 @@ class _Request(Struct, frozen=True, kw_only=True):
 
 
 class _InputDetails(Struct, frozen=True):
+    """OpenAI has the first; the others are Anthropic's, where a chat was asked of it."""
+
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
 
 
 class _OutputDetails(Struct, frozen=True):
@@ -60,6 +64,8 @@ class OpenAIUsage(Struct, frozen=True):
             input_tokens=self.prompt_tokens,
             output_tokens=self.completion_tokens,
             cache_read_tokens=(read and read.cached_tokens) or 0,
+            cache_write_tokens=(read and read.cache_write_tokens) or 0,
+            cache_write_1h_tokens=(read and read.cache_write_1h_tokens) or 0,
             reasoning_tokens=(reasoned and reasoned.reasoning_tokens) or 0,
         )
 

@@ -13,8 +13,8 @@ from time import monotonic
 
 from msgspec import Struct
 
-from gateway.upstream.client import Answer, BrokenOff, TooSlow
-from gateway.upstream.provider import Candidate, ProviderError, provider_error
+from gateway.upstream.client import BrokenOff, TooSlow
+from gateway.upstream.provider import AnyAnswer, Candidate, ProviderError, provider_error
 
 __all__ = ["UNREACHABLE", "Begun", "begin"]
 
@@ -34,7 +34,7 @@ _SUCCESS = range(200, 300)
 class Begun(Struct, frozen=True, kw_only=True):
     """An answer: `first` is all of it, or of a stream the beginning."""
 
-    answer: Answer
+    answer: AnyAnswer
     first: bytes
 
 
@@ -82,8 +82,8 @@ async def begin(
 
 async def _once(
     candidate: Candidate, path: str, headers: bytes, body: bytes, *, stream: bool
-) -> tuple[Answer, bytes]:
-    answer: Answer | None = None
+) -> tuple[AnyAnswer, bytes]:
+    answer: AnyAnswer | None = None
     try:
         answer = await candidate.provider.send(path, headers, body)
         if answer.status not in _SUCCESS:
