@@ -6,18 +6,18 @@ Identical calls that come while one of them is under way wait for its answer (si
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from gateway.exchange import Exchange
-from gateway.hits import Hit, Sought
+from gateway.hits import Hit, Keepsake, Sought
 from spendstream.caching.admission import Admission, Policy, is_complete, reusability, stability, stateful
 from spendstream.caching.answers import Answer, AnswerStore
 from spendstream.caching.identity import Shape, digest, question
-from spendstream.caching.semantic import Asked, SemanticAnswers
+from spendstream.caching.semantic import SemanticAnswers
 from spendstream.caching.sightings import Sightings
 from spendstream.caching.wishes import NO_WISHES, Wishes, wishes_of
 
@@ -41,7 +41,10 @@ class ReplyCache(Protocol):
         """Give the call its hit, or note in it what is sought."""
 
     def landed(self, exchange: Exchange) -> None:
-        """Keep a call's answer if it is worth it, and let those have it who wait for it."""
+        """Let those have a call's answer who wait for it, and find out whether it is worth keeping."""
+
+    async def keep(self, exchange: Exchange) -> None:
+        """Keep what was found to be worth it."""
 
 
 def tenant_of(org: str, team: str) -> str:
@@ -56,6 +59,9 @@ class NoCache:
         """Do nothing."""
 
     def landed(self, exchange: Exchange) -> None:
+        """Do nothing."""
+
+    async def keep(self, exchange: Exchange) -> None:
         """Do nothing."""
 
 
@@ -76,7 +82,6 @@ class Caching:
         self._admission = Admission(policy or Policy())
         self._seen = Sightings()
         self._flying: dict[bytes, asyncio.Future[Answer | None]] = {}
-        self._keeping: set[asyncio.Task[None]] = set()
 
     async def find(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
         """Give the call its hit, or note in it what is sought."""
@@ -100,7 +105,7 @@ class Caching:
         exchange.sought = None if exchange.hit else sought
 
     def landed(self, exchange: Exchange) -> None:
-        """Keep a call's answer if it is worth it, and let those have it who wait for it."""
+        """Let those have a call's answer who wait for it, and find out whether it is worth keeping."""
         sought = exchange.sought
         if sought is None:
             return
@@ -111,21 +116,26 @@ class Caching:
         ttl = 0
         if answer is not None and sought.wishes.keep:
             ttl = self._admission.ttl(answer.cost, sought.reusability, sought.stability, len(answer.body))
-        if answer is not None and ttl:
-            self._soon(self._keep(answer, ttl, sought.asked))
+        if answer is not None and ttl:  # until it is kept, it is found as one that was under way
+            exchange.keepsake = Keepsake(answer, ttl, sought.asked)
         else:
             self._flying.pop(sought.digest, None)
+
+    async def keep(self, exchange: Exchange) -> None:
+        """Keep what was found to be worth it."""
+        keepsake = exchange.keepsake
+        if keepsake is None:
+            return
+        await self._store.keep(keepsake.answer, keepsake.ttl, self._clock())
+        if self._semantic is not None and keepsake.asked is not None:
+            self._semantic.keep(keepsake.asked, keepsake.answer.digest)
+        self._flying.pop(keepsake.answer.digest, None)
 
     async def purge(self, tenant: str | None) -> None:
         """Forget what is kept of a tenant (`tenant_of`), or of all. Raises SpendstreamError."""
         if self._semantic is not None:
             self._semantic.purge(tenant)
         await self._store.purge(tenant)
-
-    async def close(self) -> None:
-        """Wait for what is being kept."""
-        if self._keeping:
-            await asyncio.wait(self._keeping)
 
     def _sought(self, exchange: Exchange, body: Mapping[str, Any], wishes: Wishes) -> Sought:
         caller = exchange.caller
@@ -183,18 +193,6 @@ class Caching:
         flight = self._flying.pop(sought.digest, None)
         if flight is not None and not flight.done():
             flight.set_result(None)
-
-    async def _keep(self, answer: Answer, ttl: int, asked: Asked | None) -> None:
-        """Keep an answer; until that is done, it is found as one that was under way."""
-        await self._store.keep(answer, ttl, self._clock())
-        if self._semantic is not None and asked is not None:
-            self._semantic.keep(asked, answer.digest)
-        self._flying.pop(answer.digest, None)
-
-    def _soon(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._keeping.add(task)
-        task.add_done_callback(self._keeping.discard)
 
 
 def _answer(exchange: Exchange, sought: Sought, now: int) -> Answer | None:

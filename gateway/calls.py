@@ -95,10 +95,14 @@ class ModelCalls:
             return
         self._audit("allowed", caller, address, call=str(exchange.id), model=exchange.ask.model)
         reply: Reply = StreamedReply(send) if exchange.ask.stream else PlainReply(send)
-        await self._serve(exchange, reply, receive)
-        if exchange.status != CLIENT_GONE:
-            await reply.end(exchange)
-            self._metrics.overhead(exchange.overhead(perf_counter()))
+        try:
+            await self._serve(exchange, reply, receive)
+            if exchange.status != CLIENT_GONE:
+                await reply.end(exchange)
+                self._metrics.overhead(exchange.overhead(perf_counter()))
+        finally:
+            await self._limiting.settle(exchange)
+            await self._caching.keep(exchange)
 
     async def _admit(
         self, headers: Headers, caller: Caller, address: str, receive: Receive, arrived: float
@@ -162,7 +166,6 @@ class ModelCalls:
         finally:
             exchange.ended = perf_counter()
             self._meter.settle(exchange)
-            self._limiting.settle(exchange)
             self._choosing.seen(exchange)
             self._caching.landed(exchange)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from uuid import UUID
+
+from msgspec import Struct
 
 from gateway.callers import Caller
 from gateway.dialects import Ask, Dialect, Outcome, StreamReader
-from gateway.hits import Hit, Sought
+from gateway.hits import Hit, Keepsake, Sought
 from gateway.refusal import Refusal
 from gateway.upstream.provider import Candidate, ProviderError
 from gateway.usage import Usage
@@ -27,8 +28,7 @@ _TOO_MANY = 429
 _OUR_KEY = (401, 403)
 
 
-@dataclass(slots=True, kw_only=True)
-class Exchange:
+class Exchange(Struct, kw_only=True):
     """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
     `id` names the call everywhere: its event, its reservation. `request` is the body that came. Of an
@@ -63,8 +63,9 @@ class Exchange:
     error_type: str = ""
     refusal: Refusal | None = None
     event: TokenUsage | None = None
-    _outcome: Outcome | None = field(default=None, repr=False)
-    _input_tokens: int | None = field(default=None, repr=False)
+    keepsake: Keepsake | None = None
+    _outcome: Outcome | None = None
+    _input_tokens: int | None = None
 
     @property
     def settled(self) -> TokenUsage | Refusal:

@@ -10,7 +10,7 @@ from spendstream.caching.semantic import Asked
 from spendstream.caching.wishes import Wishes
 from spendstream.events import CacheOutcome
 
-__all__ = ["Hit", "Sought"]
+__all__ = ["Hit", "Keepsake", "Sought"]
 
 
 class Hit(Struct, frozen=True, kw_only=True):
@@ -45,3 +45,11 @@ class Sought(Struct, frozen=True, kw_only=True):
     seen: int
     reusability: float
     asked: Asked | None = None
+
+
+class Keepsake(Struct, frozen=True):
+    """An answer to keep for `ttl` microseconds; to be found by meaning as well, if it was `asked`."""
+
+    answer: Answer
+    ttl: int
+    asked: Asked | None

@@ -11,7 +11,7 @@ from starlette.types import Send
 from gateway.dialects import Dialect
 from gateway.exchange import Exchange
 from gateway.refusal import Refusal
-from spendstream.money import dollars
+from spendstream.money import plain_usd
 
 __all__ = ["PlainReply", "Reply", "StreamedReply", "send_refusal"]
 
@@ -48,7 +48,7 @@ class PlainReply:
         cost = exchange.settled.cost
         headers = [(b"content-type", exchange.content_type), _overhead(exchange)]
         if cost is not None:
-            headers.append((b"x-spendstream-cost", f"{dollars(cost):f}".encode()))
+            headers.append((b"x-spendstream-cost", plain_usd(cost).encode()))
         await _send_whole(self._send, exchange.status, exchange.body, headers)
 
 

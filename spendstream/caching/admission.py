@@ -145,8 +145,9 @@ def stability(body: Mapping[str, Any], text: str) -> float:
     And 0 if the user's last words `text` tie it to now, as "today" and "latest" do. English only.
     """
     lower = text.lower()
-    if any(word in lower for word in _NOW) and not _NOW.isdisjoint(_WORD.findall(lower)):
-        return 0.0  # what is seldom there is looked for in the fastest way first
+    for word in _NOW:  # what is seldom there is looked for in the fastest way
+        if word in lower and not _NOW.isdisjoint(_WORD.findall(lower)):
+            return 0.0
     sampled = body.get("temperature") != 0 and body.get("seed") is None
     tools = bool(body.get("tools") or body.get("functions"))
     return (0.5 if sampled else 1.0) * (0.5 if tools else 1.0)

@@ -198,7 +198,6 @@ def asking(text: str) -> list[dict[str, str]]:
 async def test_a_question_that_means_the_same_is_answered_again():
     one = by_meaning()
     await one.post(messages=asking("How do I reset my password?"))
-    await one.caching.close()
     await one.post(messages=asking("how do i reset my password"))
     assert len(one.models.calls) == 1
     event = one.publisher.events[1]

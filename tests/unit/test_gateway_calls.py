@@ -112,7 +112,6 @@ class Client:
                 caching=self.caching,
                 audit=self.audit,
             )
-            self._stack.push_async_callback(parts.limiting.close)
             self._app = create_app(parts)
         return self._app
 
