@@ -64,11 +64,7 @@ async def serve(
     with what has landed of it, by budget. Raises AlreadyRunning if the port or the spool is taken,
     ConfigError for a bad setting.
     """
-    tls = (
-        server_context(config.tls_certificate, config.tls_key)
-        if config.tls_certificate and config.tls_key
-        else None
-    )
+    tls = _tls(config)
     prices = live_book_from(config)
     budgets = BudgetFeed(kafka_servers, load(config.budget_file) if config.budget_file else BudgetFile())
     settled = SettledSpend(clock.now_micros)
@@ -178,6 +174,12 @@ class _Server(uvicorn.Server):
         finally:
             for number in signals:
                 loop.remove_signal_handler(number)
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if config.tls_certificate is None or config.tls_key is None:
+        return None
+    return server_context(config.tls_certificate, config.tls_key)
 
 
 def _settings(app: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Config:
