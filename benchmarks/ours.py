@@ -57,6 +57,7 @@ def _config(folder: Path, kafka: str, redis: str, upstream: str, port: int) -> P
         f"""
 kafka = "{kafka}"
 redis = "{redis}"
+cache = "exact"
 data_dir = "{folder}"
 gateway_port = {port}
 budget_file = "{budgets}"

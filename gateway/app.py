@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.admin import Budgets, create_admin
+from gateway.caching import NoCache, ReplyCache
 from gateway.callers import Callers
 from gateway.calls import ModelCalls
 from gateway.choosing import Choosing
@@ -49,6 +50,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     registry: CollectorRegistry
     metrics: GatewayMetrics
     serving: Serving
+    caching: ReplyCache
     choosing: Choosing
     limiting: Limiting
     masking: Masking
@@ -66,12 +68,13 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
     registry: CollectorRegistry | None = None,
     instance: str = "local",
     guard: Guard | None = None,
+    caching: ReplyCache | None = None,
     settled: SettledSpend | None = None,
 ) -> Parts:
     """Return the parts. `clock` gives microseconds since 1970 UTC; events come from `instance`.
 
-    Without a `guard` nothing is limited; `settled` notes what calls cost. Raises ConfigError for routes
-    or `prompts` that are wrong.
+    Without a `guard` nothing is limited, without `caching` nothing is cached; `settled` notes what calls
+    cost. Raises ConfigError for routes or `prompts` that are wrong.
     """
     registry = registry or CollectorRegistry()
     metrics = GatewayMetrics(registry)
@@ -92,6 +95,7 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
         registry=registry,
         metrics=metrics,
         serving=serving,
+        caching=caching or NoCache(),
         choosing=Choosing(read_routes(list(config.route)), serving=serving, prices=prices, clock=clock),
         limiting=Limiting(guard, prices=prices, serving=serving, metrics=metrics, clock=clock),
         masking=Masking(config.privacy_teams, metrics),
@@ -108,6 +112,7 @@ def create_app(parts: Parts, budgets: Budgets | None = None) -> ASGIApp:
         path: ModelCalls(
             dialect,
             callers=callers,
+            caching=parts.caching,
             choosing=parts.choosing,
             limiting=parts.limiting,
             masking=parts.masking,

@@ -14,6 +14,7 @@ import structlog
 from msgspec.structs import replace
 from starlette.types import Message, Receive, Scope, Send
 
+from gateway.caching import ReplyCache
 from gateway.callers import Callers
 from gateway.choosing import Choosing
 from gateway.dialects import Dialect
@@ -55,6 +56,7 @@ class ModelCalls:
         dialect: Dialect,
         *,
         callers: Callers,
+        caching: ReplyCache,
         choosing: Choosing,
         limiting: Limiting,
         masking: Masking,
@@ -66,6 +68,7 @@ class ModelCalls:
     ) -> None:
         self._dialect = dialect
         self._callers = callers
+        self._caching = caching
         self._choosing = choosing
         self._limiting = limiting
         self._masking = masking
@@ -91,10 +94,14 @@ class ModelCalls:
         if exchange.mask is not None:
             send = UnmaskedSend(send, exchange)
         reply: Reply = StreamedReply(send) if exchange.ask.stream else PlainReply(send)
-        await self._serve(exchange, reply, receive)
-        if exchange.status != CLIENT_GONE:
-            await reply.end(exchange)
-            self._metrics.overhead(exchange.overhead(perf_counter()))
+        try:
+            await self._serve(exchange, reply, receive)
+            if exchange.status != CLIENT_GONE:
+                await reply.end(exchange)
+                self._metrics.overhead(exchange.overhead(perf_counter()))
+        finally:
+            await self._limiting.settle(exchange)
+            await self._caching.keep(exchange)
 
     async def _admit(self, scope: Scope, receive: Receive, arrived: float) -> Exchange:
         """Return who asks for what, with the room for its event reserved. Raises Refusal."""
@@ -109,18 +116,23 @@ class ModelCalls:
             ask=ask,
             forwarded=forwarded(headers),
             arrived=arrived,
-            size=len(body),
+            request=body,
         )
         if self._masking.is_for(exchange):
             await self._masking.mask(exchange)
         if self._shortening.is_for(exchange, headers):
             await self._shortening.shorten(exchange)
-        self._choosing.choose(exchange)
         self._meter.admit()
         try:
-            await self._limiting.reserve(exchange)
+            await self._caching.find(exchange, headers)
+            if exchange.hit is not None or exchange.sought is not None:
+                self._metrics.looked_up(hit=exchange.hit is not None)
+            if exchange.hit is None:
+                self._choosing.choose(exchange)
+                await self._limiting.reserve(exchange)
         except BaseException:
             self._meter.dismiss()
+            self._caching.landed(exchange)
             raise
         return exchange
 
@@ -128,7 +140,9 @@ class ModelCalls:
         """Call a provider and pass the answer on. However that ends, one event is journalled at its end."""
         exchange.called = perf_counter()
         try:
-            if exchange.ask.stream:
+            if exchange.hit is not None:
+                await self._replay(exchange, reply)
+            elif exchange.ask.stream:
                 await self._while_somebody_reads(exchange, reply, receive)
             else:  # costs the same with or without a reader: let it come to its end, and be known
                 await self._begin(exchange)
@@ -148,8 +162,15 @@ class ModelCalls:
         finally:
             exchange.ended = perf_counter()
             self._meter.settle(exchange)
-            self._limiting.settle(exchange)
             self._choosing.seen(exchange)
+            self._caching.landed(exchange)
+
+    async def _replay(self, exchange: Exchange, reply: Reply) -> None:
+        """Answer out of the cache, as a provider would have."""
+        exchange.take_hit(perf_counter())
+        if exchange.ask.stream:
+            for part in self._dialect.replay(exchange.body, exchange.ask):
+                await reply.add(part, exchange)
 
     async def _begin(self, exchange: Exchange) -> Begun:
         """Get an answer: all of it, or of a stream its beginning."""

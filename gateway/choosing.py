@@ -61,7 +61,7 @@ class Choosing:
     def seen(self, exchange: Exchange) -> None:
         """Learn from a call that is over."""
         event = exchange.event
-        if event is None or exchange.candidate is None:
+        if event is None or exchange.candidate is None or not self._router.routes:
             return
         failed = exchange.refusal is not None and event.status not in _BAD_REQUEST
         answered = event.status < 300  # noqa: PLR2004 - success
@@ -82,7 +82,7 @@ class Choosing:
         return Call(
             model=ask.model,
             prompt=ask.last_text,
-            prompt_tokens=exchange.size // _BYTES_PER_TOKEN,
+            prompt_tokens=len(exchange.request) // _BYTES_PER_TOKEN,
             max_tokens=ask.max_output_tokens,
             stream=ask.stream,
             tools="tools" in ask.fields,

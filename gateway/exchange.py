@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from uuid import UUID
+
+from msgspec import Struct
 
 from gateway.callers import Caller
 from gateway.dialects import Ask, Dialect, Outcome, StreamReader
+from gateway.hits import Hit, Keepsake, Sought
 from gateway.refusal import Refusal
 from gateway.upstream.provider import Candidate, ProviderError
 from gateway.usage import Usage
@@ -27,13 +29,12 @@ _TOO_MANY = 429
 _OUR_KEY = (401, 403)
 
 
-@dataclass(slots=True, kw_only=True)
-class Exchange:
+class Exchange(Struct, kw_only=True):
     """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
-    `id` names the call everywhere: its event, its reservation. `size` is the request's, in bytes. Of an
-    answer there is the `body`, if it comes whole, or the `reader` of its stream. With a `mask` both have its
-    placeholders, as the `ask` has. `saved_tokens` are those by which the prompt was made shorter.
+    `id` names the call everywhere: its event, its reservation. `request` is its body, as a provider may see
+    it. Of an answer there is the `body`, if it comes whole, or the `reader` of its stream. With a `mask` all
+    of them have its placeholders. `saved_tokens` are those by which the prompt was made shorter.
     """
 
     id: UUID
@@ -42,13 +43,16 @@ class Exchange:
     ask: Ask
     forwarded: bytes
     arrived: float
-    size: int
+    request: bytes
+    hit: Hit | None = None
+    sought: Sought | None = None
     candidates: Sequence[Candidate] = ()
     route: str = ""
     route_reason: str = ""
     mask: Mask | None = None
     saved_tokens: int = 0
     grant: Grant | None = None
+    is_downgraded: bool = False
     candidate: Candidate | None = None
     attempts: int = 0
     called: float = 0.0
@@ -63,8 +67,9 @@ class Exchange:
     error_type: str = ""
     refusal: Refusal | None = None
     event: TokenUsage | None = None
-    _outcome: Outcome | None = field(default=None, repr=False)
-    _input_tokens: int | None = field(default=None, repr=False)
+    keepsake: Keepsake | None = None
+    _outcome: Outcome | None = None
+    _input_tokens: int | None = None
 
     @property
     def settled(self) -> TokenUsage | Refusal:
@@ -76,12 +81,16 @@ class Exchange:
 
     @property
     def provider(self) -> str:
-        """Who answers or, while nobody was asked, who would be."""
+        """Who answers or, while nobody was asked, who would be; of a hit, who answered then."""
+        if self.hit is not None:
+            return self.hit.answer.provider
         return (self.candidate or self.candidates[0]).provider.name
 
     @property
     def model(self) -> str:
         """The model that answers."""
+        if self.hit is not None:
+            return self.hit.answer.model
         return (self.candidate or self.candidates[0]).model
 
     @property
@@ -91,7 +100,17 @@ class Exchange:
 
     def ask_instead(self, body: bytes) -> None:
         """Take another request in the place of the client's: masked, or made shorter."""
-        self.ask, self.size = self.dialect.ask(body), len(body)
+        self.ask, self.request = self.dialect.ask(body), body
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the answer ended, in its dialect's words; empty if it did not."""
+        return self.outcome.finish_reason if self.complete else ""
+
+    def take_hit(self, now: float) -> None:
+        """Take the answer that the cache had."""
+        assert self.hit is not None  # noqa: S101 - there is one
+        self.body, self.complete, self.first_text = self.hit.answer.body, True, now
 
     def tried(self, candidate: Candidate) -> None:
         """Note an attempt."""
@@ -173,6 +192,8 @@ class Exchange:
         A call that failed before its answer began used nothing. Where the provider did not come to say what
         an answer used, the tokens of what there is of it are counted here.
         """
+        if self.hit is not None:
+            return self.hit.usage, "cached"
         if self.reader is None and not self.body:
             if self.refusal is not None:
                 return Usage(), "provider"

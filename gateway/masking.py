@@ -59,7 +59,7 @@ class Masking:
         Raises Refusal for a request that is nested too deeply.
         """
         mask = Mask()
-        if exchange.size < _IN_A_THREAD:
+        if len(exchange.request) < _IN_A_THREAD:
             changed = _masked(exchange.ask, mask)
         else:
             changed = await asyncio.to_thread(_masked, exchange.ask, mask)

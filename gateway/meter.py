@@ -112,7 +112,9 @@ class Meter:
         """Return the event. Its time is the call's end: then all of its cost has come about."""
         now = self._clock()
         usage, usage_source = exchange.used()
-        cost = self._cost(exchange, usage, now)
+        list_cost = self._cost(exchange, usage, now)
+        hit = exchange.hit
+        cost = list_cost if hit is None else 0
         first = exchange.first_text
         caller = exchange.caller
         return TokenUsage(
@@ -135,14 +137,17 @@ class Meter:
             cache_read_tokens=usage.cache_read_tokens,
             cache_write_tokens=usage.cache_write_tokens,
             reasoning_tokens=usage.reasoning_tokens,
-            list_cost=cost,
+            list_cost=list_cost,
             cost=cost,
+            avoided_by_cache=0 if hit is None else list_cost or 0,
             duration=_micros(exchange.ended - exchange.arrived),
             time_to_first_token=None if first is None else _micros(first - exchange.arrived),
             status=exchange.status,
             error_type=exchange.error_type,
             retries=exchange.retries,
             usage_source=usage_source,
+            cache_outcome="none" if hit is None else hit.outcome,
+            cache_similarity=None if hit is None else hit.similarity,
             route=exchange.route,
             route_reason=exchange.route_reason,
             avoided_by_routing=self._avoided(exchange, usage, cost, now) if exchange.route_reason else 0,

@@ -46,8 +46,8 @@ class GatewayMetrics:
             _SECOND_BUCKETS,
             ("model",),
         )
-        self.hits = tallies.counter("ai_cache_hits_total", "Calls answered from the gateway's cache")[()]
-        self.misses = tallies.counter(
+        self._hits = tallies.counter("ai_cache_hits_total", "Calls answered from the gateway's cache")[()]
+        self._misses = tallies.counter(
             "ai_cache_misses_total", "Calls that the gateway's cache could not answer"
         )[()]
         self._received = tallies.counter(
@@ -101,6 +101,10 @@ class GatewayMetrics:
         """Count what was masked in a request, by kind."""
         for kind, count in counts.items():
             self._masked[(kind,)].add(count)
+
+    def looked_up(self, *, hit: bool) -> None:
+        """Count a call that the cache was asked about."""
+        (self._hits if hit else self._misses).add()
 
     def unpriced(self, model: str) -> None:
         """Count a call whose cost is not known."""

@@ -65,7 +65,7 @@ class Shortening:
         """
         path, ask = exchange.dialect.path, exchange.ask
         optimiser = Optimiser(self._settings, count=partial(count_text, ask.model))
-        if exchange.size < _IN_A_THREAD:
+        if len(exchange.request) < _IN_A_THREAD:
             changed, saved = _shortened(path, ask, optimiser)
         else:
             changed, saved = await asyncio.to_thread(_shortened, path, ask, optimiser)

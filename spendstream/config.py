@@ -83,6 +83,10 @@ class Config(Struct, frozen=True, kw_only=True):
     simulated provider answers."""
     route: tuple[dict[str, Any], ...] = ()
     """Which model answers calls for which; see docs/routing.md."""
+    cache: Literal["off", "exact", "semantic"] = "off"
+    """Which answers a team gets again: none, to the same request, or also to one that means the same."""
+    cache_max_bytes: Positive = 256 << 20
+    """How much of them a gateway keeps that has no Redis."""
     redis: Secret = Secret()
     """Redis, such as "redis://:password@host:6379/0", where gateways share limits and cached answers; with
     none each gateway has its own."""

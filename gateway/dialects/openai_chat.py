@@ -276,9 +276,14 @@ def _outcome(replies: list[_Reply]) -> Outcome:
     told = error and (error.code or error.type or "error")
     return Outcome(
         usage=None if usage is None else usage.usage(),
-        finish_reason=reasons[-1] if reasons and error is None else "",
+        finish_reason=_reason(reasons) if error is None else "",
         error_type=str(told) if told else "",
     )
+
+
+def _reason(reasons: list[str]) -> str:
+    """Return why an answer ended; of several choices the one that tells most."""
+    return next((reason for reason in reasons if reason != "stop"), "stop" if reasons else "")
 
 
 def _assembled(payloads: list[bytes]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
 from gateway.app import REMEMBERED, RESERVED, assemble, create_app
+from gateway.caching import ReplyCache
 from gateway.calls import MAX_BODY_BYTES
 from gateway.meter import EVENT_ROOM
 from gateway.simulated import Failure, Models, Piece, SimulatedProvider, serving
@@ -74,8 +75,9 @@ class Response:
 class Client:
     """Talks ASGI to an app whose provider is a server. It hangs up after `hang_up_after` chunks."""
 
-    def __init__(self, models: Models, **config: Any) -> None:
+    def __init__(self, models: Models, caching: ReplyCache | None = None, **config: Any) -> None:
         self.models = models
+        self.caching = caching
         self.publisher = RecordingPublisher()
         self.registry = CollectorRegistry()
         self.chunks = 0
@@ -106,8 +108,8 @@ class Client:
                 registry=self.registry,
                 instance="one",
                 guard=self.guard,
+                caching=self.caching,
             )
-            self._stack.push_async_callback(parts.limiting.close)
             self._app = create_app(parts)
         return self._app
 
@@ -252,6 +254,13 @@ class TestPlain:
 
 
 class TestStreamed:
+    async def test_a_text_that_reads_like_the_end_of_the_stream_does_not_end_it(self, client):
+        said = ["It ends with", " data: [DONE]", "data: [DONE]", " and\ndata: [DONE]", " so."]
+        one = client([*(Piece(text=text) for text in said), ANSWER[-1]])
+        *chunks, end, done = (await one.post(stream=True)).sse
+        assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "".join(said)
+        assert (end["choices"][0]["finish_reason"], done) == ("stop", "DONE")
+
     async def test_chunks_open_with_the_role_and_close_with_the_reason_and_done(self, client):
         response = await client().post(stream=True)
         assert response.headers["content-type"].startswith("text/event-stream")
