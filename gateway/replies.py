@@ -62,12 +62,13 @@ class StreamedReply:
         self._send = send
         self._begun = False
         self._held = b""
+        self._begins_line = True
 
     async def add(self, data: bytes, exchange: Exchange) -> None:
         """Send what has come, all but what ends the stream."""
         if not data:
             return
-        end = data.find(exchange.dialect.end_mark)
+        end = 0 if self._held else self._end(data, exchange.dialect.end_mark)
         if end >= 0:
             data, self._held = data[:end], self._held + data[end:]
         if data:
@@ -85,6 +86,16 @@ class StreamedReply:
             await self._send({"type": "http.response.body", "body": last, "more_body": False})
         else:
             await send_refusal(self._send, exchange.dialect, settled, _request_id(exchange))
+
+    def _end(self, data: bytes, mark: bytes) -> int:
+        """Return where the stream ends in what has come, -1 if it goes on; a text may just say so."""
+        begins_line, self._begins_line = self._begins_line, data.endswith(b"\n")
+        if mark not in data:
+            return -1
+        if begins_line and data.startswith(mark):
+            return 0
+        before = data.find(b"\n" + mark)
+        return before + 1 if before >= 0 else -1
 
     async def _open(self, exchange: Exchange) -> None:
         """Begin the response if it has not begun."""

@@ -301,6 +301,13 @@ class TestPlain:
 
 
 class TestStreamed:
+    async def test_a_text_that_reads_like_the_end_of_the_stream_does_not_end_it(self, client):
+        said = ["It ends with", " data: [DONE]", "data: [DONE]", " and\ndata: [DONE]", " so."]
+        one = client([*(Piece(text=text) for text in said), ANSWER[-1]])
+        *chunks, end, done = (await one.post(stream=True)).sse
+        assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "".join(said)
+        assert (end["choices"][0]["finish_reason"], done) == ("stop", "DONE")
+
     async def test_chunks_open_with_the_role_and_close_with_the_reason_and_done(self, client):
         response = await client().post(stream=True)
         assert response.headers["content-type"].startswith("text/event-stream")

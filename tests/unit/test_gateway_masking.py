@@ -8,15 +8,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
+from gateway.caching import Caching
 from gateway.dialects import DIALECTS
 from gateway.simulated import Call, Failure, Piece
 from gateway.testing import ScriptedModels
 from gateway.usage import Usage
-from tests.unit.test_gateway_calls import ANSWER, Client, Response
+from spendstream.caching.admission import Policy
+from spendstream.caching.memory import MemoryAnswers
+from tests.unit.test_gateway_calls import ANSWER, NOW, Client, Response
 
 KEY = "-----BEGIN PRIVATE KEY-----\nMIIEow==\n-----END PRIVATE KEY-----"
 VALUES = (
@@ -89,8 +92,10 @@ def said(path: str, response: Response, sent: Any) -> str:
 async def client() -> AsyncIterator[Callable[..., Client]]:
     clients: list[Client] = []
 
-    def make(models: Any = None, privacy_teams: Sequence[str] = ("*",)) -> Client:
-        clients.append(Client(models or EchoModels(), privacy_teams=tuple(privacy_teams)))
+    def make(
+        models: Any = None, privacy_teams: Sequence[str] = ("*",), caching: Caching | None = None
+    ) -> Client:
+        clients.append(Client(models or EchoModels(), caching, privacy_teams=tuple(privacy_teams)))
         return clients[-1]
 
     yield make
@@ -123,6 +128,7 @@ parts = st.lists(
 
 
 @settings(max_examples=60)
+@example(path=CHAT, parts=[" data: [DONE]", "bob@example.com"], sizes=[13], stream=True)
 @given(
     path=st.sampled_from(STREAMED),
     parts=parts,
@@ -300,6 +306,17 @@ async def test_an_answer_that_breaks_off_is_counted_as_the_provider_wrote_it(cli
         await one.post(request(CHAT, "bob@example.com", stream=True), hang_up_at=b"bob@example.com")
     assert one.event.usage_source == "interrupted"
     assert one.event.output_tokens > 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_cache_holds_placeholders_and_each_caller_gets_its_own_values(client, stream):
+    policy = Policy(least_value=0.0)
+    one = client(caching=Caching(MemoryAnswers(1 << 20), clock=lambda: NOW, policy=policy))
+    for value in ("bob@example.com", "ann@example.com"):
+        sent = request(CHAT, f"To {value}", stream=stream)
+        assert said(CHAT, await one.post(sent), sent) == f"To {value}"
+    assert [event.cache_outcome for event in one.publisher.events] == ["none", "exact"]
+    assert len(one.models.calls) == 1
 
 
 async def test_inputs_of_embeddings_are_masked(client):
