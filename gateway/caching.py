@@ -6,16 +6,19 @@ Identical calls that come while one of them is under way wait for its answer (si
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
+from time import perf_counter
 from typing import Any, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.exchange import Exchange
-from gateway.hits import Hit, Sought
+from gateway.hits import Hit, Keepsake, Sought
 from spendstream.caching.admission import Admission, Policy, is_complete, reusability, stability, stateful
 from spendstream.caching.answers import Answer, AnswerStore
 from spendstream.caching.identity import Shape, digest, question
+from spendstream.caching.semantic import SemanticAnswers
 from spendstream.caching.sightings import Sightings
 from spendstream.caching.wishes import NO_WISHES, Wishes, wishes_of
 
@@ -39,7 +42,10 @@ class ReplyCache(Protocol):
         """Give the call its hit, or note in it what is sought."""
 
     def landed(self, exchange: Exchange) -> None:
-        """Keep a call's answer if it is worth it, and let those have it who wait for it."""
+        """Let those have a call's answer who wait for it, and find out whether it is worth keeping."""
+
+    async def keep(self, exchange: Exchange) -> None:
+        """Keep what was found to be worth it."""
 
 
 def tenant_of(org: str, team: str) -> str:
@@ -56,17 +62,27 @@ class NoCache:
     def landed(self, exchange: Exchange) -> None:
         """Do nothing."""
 
+    async def keep(self, exchange: Exchange) -> None:
+        """Do nothing."""
+
 
 class Caching:
     """A cache in front of `store`. `clock` gives microseconds UTC."""
 
-    def __init__(self, store: AnswerStore, *, clock: Callable[[], int], policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        store: AnswerStore,
+        *,
+        clock: Callable[[], int],
+        policy: Policy | None = None,
+        semantic: SemanticAnswers | None = None,
+    ) -> None:
         self._store = store
+        self._semantic = semantic
         self._clock = clock
         self._admission = Admission(policy or Policy())
         self._seen = Sightings()
         self._flying: dict[bytes, asyncio.Future[Answer | None]] = {}
-        self._keeping: set[asyncio.Task[None]] = set()
 
     async def find(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
         """Give the call its hit, or note in it what is sought."""
@@ -78,11 +94,19 @@ class Caching:
         if stateful(body):
             return
         sought = self._sought(exchange, body, wishes)
-        exchange.hit = await self._found(sought)
+        exchange.hit = await self._found(exchange, sought)
+        if exchange.hit is None and self._semantic is not None:
+            try:
+                sought, exchange.hit = await self._meant(self._semantic, exchange, body, sought)
+            except BaseException:
+                self._give_up(sought)
+                raise
+            if exchange.hit is not None:
+                self._give_up(sought)
         exchange.sought = None if exchange.hit else sought
 
     def landed(self, exchange: Exchange) -> None:
-        """Keep a call's answer if it is worth it, and let those have it who wait for it."""
+        """Let those have a call's answer who wait for it, and find out whether it is worth keeping."""
         sought = exchange.sought
         if sought is None:
             return
@@ -93,36 +117,43 @@ class Caching:
         ttl = 0
         if answer is not None and sought.wishes.keep:
             ttl = self._admission.ttl(answer.cost, sought.reusability, sought.stability, len(answer.body))
-        if answer is not None and ttl:
-            self._soon(self._keep(answer, ttl))
+        if answer is not None and ttl:  # until it is kept, it is found as one that was under way
+            exchange.keepsake = Keepsake(answer, ttl, sought.asked)
         else:
             self._flying.pop(sought.digest, None)
 
+    async def keep(self, exchange: Exchange) -> None:
+        """Keep what was found to be worth it."""
+        keepsake = exchange.keepsake
+        if keepsake is None:
+            return
+        await self._store.keep(keepsake.answer, keepsake.ttl, self._clock())
+        if self._semantic is not None and keepsake.asked is not None:
+            self._semantic.keep(keepsake.asked, keepsake.answer.digest)
+        self._flying.pop(keepsake.answer.digest, None)
+
     async def purge(self, tenant: str | None) -> None:
         """Forget what is kept of a tenant (`tenant_of`), or of all. Raises SpendstreamError."""
+        if self._semantic is not None:
+            self._semantic.purge(tenant)
         await self._store.purge(tenant)
-
-    async def close(self) -> None:
-        """Wait for what is being kept."""
-        if self._keeping:
-            await asyncio.wait(self._keeping)
 
     def _sought(self, exchange: Exchange, body: Mapping[str, Any], wishes: Wishes) -> Sought:
         caller = exchange.caller
         tenant = tenant_of(caller.org, caller.team)
         shape = _SHAPES[exchange.dialect.path]
         name = digest(shape, body, tenant)
-        asked = question(shape, body, tenant)
-        kin = 0 if asked is None else self._seen.see(asked.rest)
+        seen = self._seen.see(name)
         return Sought(
             tenant=tenant,
             digest=name,
             wishes=wishes,
             stability=stability(body, exchange.ask.last_text),
-            reusability=reusability(self._seen.see(name), kin),
+            seen=seen,
+            reusability=reusability(seen, 0),
         )
 
-    async def _found(self, sought: Sought) -> Hit | None:
+    async def _found(self, exchange: Exchange, sought: Sought) -> Hit | None:
         """Return what there is, also if it is just being made; None makes this the call to wait for."""
         while sought.wishes.look_up:
             now = self._clock()
@@ -134,26 +165,45 @@ class Caching:
                 if sought.wishes.keep:
                     self._flying[sought.digest] = asyncio.get_running_loop().create_future()
                 return None
+            began = perf_counter()
             made = await asyncio.shield(flight)
+            exchange.waited += perf_counter() - began
             if made is not None:
                 return Hit(answer=made, outcome="exact")
         return None
 
-    async def _keep(self, answer: Answer, ttl: int) -> None:
-        """Keep an answer; until that is done, it is found as one that was under way."""
-        await self._store.keep(answer, ttl, self._clock())
-        self._flying.pop(answer.digest, None)
+    async def _meant(
+        self, semantic: SemanticAnswers, exchange: Exchange, body: Mapping[str, Any], sought: Sought
+    ) -> tuple[Sought, Hit | None]:
+        """Look for an answer to a question that means the same; return what is then to be kept by meaning."""
+        asked = question(_SHAPES[exchange.dialect.path], body, sought.tenant)
+        if asked is None:
+            return sought, None
+        kin = self._seen.see(asked.rest)
+        ready = await semantic.ask(sought.tenant, asked)
+        found = None
+        if ready is not None and sought.wishes.look_up:
+            now = self._clock()
+            found = await semantic.find(ready, now)
+            if found is not None and not sought.wishes.accepts(found[0].created_at, now):
+                found = None
+        again = reusability(sought.seen, kin)
+        hit = found and Hit(answer=found[0], outcome="semantic", similarity=found[1])
+        return replace(sought, asked=ready, reusability=again), hit
 
-    def _soon(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._keeping.add(task)
-        task.add_done_callback(self._keeping.discard)
+    def _give_up(self, sought: Sought) -> None:
+        """Let those ask for themselves who wait for a call that is not made."""
+        flight = self._flying.pop(sought.digest, None)
+        if flight is not None and not flight.done():
+            flight.set_result(None)
 
 
 def _answer(exchange: Exchange, sought: Sought, now: int) -> Answer | None:
     """Return what a call has come to, if it may be given to others."""
     event, reason = exchange.event, exchange.finish_reason
     if event is None or exchange.refusal is not None or event.usage_source != "provider":
+        return None
+    if exchange.is_downgraded:  # it is what there was money for, not what was asked for
         return None
     if not is_complete(_SHAPES[exchange.dialect.path], exchange.status, [reason]):
         return None

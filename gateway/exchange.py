@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from uuid import UUID
+
+from msgspec import Struct
 
 from gateway.callers import Caller
 from gateway.dialects import Ask, Dialect, Outcome, StreamReader
-from gateway.hits import Hit, Sought
+from gateway.hits import Hit, Keepsake, Sought
 from gateway.refusal import Refusal
 from gateway.upstream.provider import Candidate, ProviderError
 from gateway.usage import Usage
 from spendstream.events import TokenUsage, UsageSource
 from spendstream.limits.decision import Grant
+from spendstream.privacy import Mask
 from spendstream.tokens import count_text
+
+if TYPE_CHECKING:  # an optional part, which nobody imports who does not use it
+    from gateway.tracing.spans import Trace
 
 __all__ = ["CLIENT_GONE", "Exchange"]
 
@@ -27,13 +33,15 @@ _TOO_MANY = 429
 _OUR_KEY = (401, 403)
 
 
-@dataclass(slots=True, kw_only=True)
-class Exchange:
+class Exchange(Struct, kw_only=True):
     """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
-    `id` names the call everywhere: its event, its reservation. `request` is the body that came. `asked` is
-    whether a provider is at work on it, or has answered. Of an answer there is the `body`, if it comes whole,
-    or the `reader` of its stream.
+    `id` names the call everywhere: its event, its reservation and, as the text `request_id`, its reply.
+    `request` is the body that came. `waited` is how long others kept the call waiting before it was made: its
+    upload, and an identical one that was under way. `asked` is whether a provider is at work on it, or has
+    answered. Of an answer there is the `body`, if it comes whole, or the `reader` of its stream; `relayed` is
+    the time spent on the pieces of that. With a `mask` both have its placeholders, as the `ask` has.
+    `saved_tokens` are those by which the prompt was made shorter.
     """
 
     id: UUID
@@ -42,17 +50,22 @@ class Exchange:
     ask: Ask
     forwarded: bytes
     arrived: float
+    waited: float
     request: bytes
     hit: Hit | None = None
     sought: Sought | None = None
     candidates: Sequence[Candidate] = ()
     route: str = ""
     route_reason: str = ""
+    mask: Mask | None = None
+    saved_tokens: int = 0
     grant: Grant | None = None
+    is_downgraded: bool = False
     candidate: Candidate | None = None
     attempts: int = 0
     asked: bool = False
     called: float = 0.0
+    relayed: float = 0.0
     first_text: float | None = None
     ended: float = 0.0
     body: bytes = b""
@@ -64,8 +77,22 @@ class Exchange:
     error_type: str = ""
     refusal: Refusal | None = None
     event: TokenUsage | None = None
-    _outcome: Outcome | None = field(default=None, repr=False)
-    _input_tokens: int | None = field(default=None, repr=False)
+    trace: Trace | None = None
+    request_id: str = ""
+    keepsake: Keepsake | None = None
+    _outcome: Outcome | None = None
+    _input_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        self.request_id = str(self.id)
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """What a log line is to say, so that the call is found in events and traces."""
+        traced = (
+            {} if self.trace is None else {"trace_id": self.trace.trace_id, "span_id": self.trace.span_id}
+        )
+        return {"request_id": self.request_id, **traced}
 
     @property
     def settled(self) -> TokenUsage | Refusal:
@@ -104,11 +131,18 @@ class Exchange:
         assert self.hit is not None  # noqa: S101 - there is one
         self.body, self.complete, self.first_text = self.hit.answer.body, True, now
 
-    def tried(self, candidate: Candidate) -> None:
-        """Note an attempt."""
+    def ask_instead(self, body: bytes) -> None:
+        """Take another request in the place of the client's: masked, or made shorter."""
+        self.ask, self.request = self.dialect.ask(body), body
+
+    def tried(self, candidate: Candidate) -> bytes:
+        """Note an attempt; return the lines of headers that go with it."""
         self.candidate = candidate
         self.attempts += 1
         self.asked = True
+        if self.trace is None:
+            return self.forwarded
+        return self.forwarded + self.trace.tried(self)
 
     def attempt_failed(self) -> None:
         """Note that the provider of the last attempt charges nothing for it."""
@@ -179,9 +213,13 @@ class Exchange:
         self.status, self.error_type = CLIENT_GONE, error_type
 
     def overhead(self, now: float) -> float:
-        """Return the seconds until `now` that the gateway has taken before the call, and after it."""
+        """Return the seconds until `now` that the gateway itself has taken.
+
+        That is all before the first attempt (but what it was kept waiting), the work on the pieces of a
+        stream, and all after the answer. What lies between is the provider's, with the waits before retries.
+        """
         after = now - self.ended if self.ended else 0.0
-        return self.called - self.arrived + after
+        return self.called - self.arrived - self.waited + self.relayed + after
 
     def used(self) -> tuple[Usage, UsageSource]:
         """Return what the call used, and how that is known.

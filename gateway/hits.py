@@ -6,10 +6,11 @@ from msgspec import Struct
 
 from gateway.usage import Usage
 from spendstream.caching.answers import Answer
+from spendstream.caching.semantic import Asked
 from spendstream.caching.wishes import Wishes
 from spendstream.events import CacheOutcome
 
-__all__ = ["Hit", "Sought"]
+__all__ = ["Hit", "Keepsake", "Sought"]
 
 
 class Hit(Struct, frozen=True, kw_only=True):
@@ -33,10 +34,23 @@ class Hit(Struct, frozen=True, kw_only=True):
 
 
 class Sought(Struct, frozen=True, kw_only=True):
-    """A request that the cache was asked about, so that its answer can be kept."""
+    """A request that the cache was asked about, so that its answer can be kept.
+
+    It was `seen` so often before. `asked` is its question, where answers are found by meaning.
+    """
 
     tenant: str
     digest: bytes
     wishes: Wishes
     stability: float
+    seen: int
     reusability: float
+    asked: Asked | None = None
+
+
+class Keepsake(Struct, frozen=True):
+    """An answer to keep for `ttl` microseconds; to be found by meaning as well, if it was `asked`."""
+
+    answer: Answer
+    ttl: int
+    asked: Asked | None

@@ -6,9 +6,8 @@ much for a budget the tokens are counted.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -57,7 +56,6 @@ class Limiting:
         self._serving = serving
         self._metrics = metrics
         self._clock = clock
-        self._settling: set[asyncio.Task[None]] = set()
 
     async def reserve(self, exchange: Exchange) -> None:
         """Set aside what a call may cost, or have it go to a cheaper model. Raises Refusal."""
@@ -65,6 +63,7 @@ class Limiting:
         if isinstance(decision, Downgrade):
             self._tell(decision.breaches)
             exchange.candidates = self._serving.candidates(exchange.dialect.path, decision.model)
+            exchange.is_downgraded = True
             exchange.route_reason = f"budget {decision.why.limit}: downgraded"
             decision = await self._ask(exchange, downgraded=True)
         if isinstance(decision, Admitted):
@@ -95,24 +94,22 @@ class Limiting:
         most = max(estimate, exchange.grant.estimate)
         return await self._guard.extend(exchange.grant, estimate=most, now=self._clock())
 
-    def settle(self, exchange: Exchange) -> None:
-        """Say what a call did cost; it is done soon. An unpriced one gives back what it holds."""
+    async def settle(self, exchange: Exchange) -> None:
+        """Say what a call did cost. An unpriced one gives back what it holds."""
         grant, event = exchange.grant, exchange.event
         if grant is None:
             return
-        if event is None or event.cost is None:
-            self._soon(self._guard.release(grant, self._clock()))
-            return
-        subject = _subject(exchange, exchange.provider, exchange.model)
-        tokens = event.input_tokens + event.output_tokens
-        self._soon(
-            self._guard.settle(grant, cost=event.cost, tokens=tokens, now=event.event_time, subject=subject)
-        )
-
-    async def close(self) -> None:
-        """Wait for what is being settled."""
-        if self._settling:
-            await asyncio.wait(self._settling)
+        try:
+            if event is None or event.cost is None:
+                await self._guard.release(grant, self._clock())
+                return
+            subject = _subject(exchange, exchange.provider, exchange.model)
+            tokens = event.input_tokens + event.output_tokens
+            await self._guard.settle(
+                grant, cost=event.cost, tokens=tokens, now=event.event_time, subject=subject
+            )
+        except RedisUnavailable as error:  # what is held expires; the event is the truth
+            _log.warning("not settled", reason=str(error), **exchange.names)
 
     async def _ask(self, exchange: Exchange, *, downgraded: bool = False) -> Admitted | Downgrade | Rejected:
         decision = await self._reserve(exchange, len(exchange.request), downgraded=downgraded)
@@ -128,7 +125,7 @@ class Limiting:
         output = DEFAULT_OUTPUT_TOKENS if output is None else output
         estimate = self._estimate(exchange, first, input_tokens, output)
         return await self._guard.reserve(
-            str(exchange.id),
+            exchange.request_id,
             _subject(exchange, first.provider.name, first.model),
             estimate=estimate.cost,
             tokens=estimate.tokens,
@@ -150,17 +147,6 @@ class Limiting:
     def _tell(self, breaches: Sequence[Breach]) -> None:
         for breach in breaches:
             self._metrics.breached(breach.limit, breach.kind, breach.mode)
-
-    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._quietly(work))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-
-    async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except RedisUnavailable as error:  # what is held expires; the event is the truth
-            _log.warning("not settled", reason=str(error))
 
 
 class Leash:

@@ -11,7 +11,7 @@ from starlette.types import Send
 from gateway.dialects import Dialect
 from gateway.exchange import Exchange
 from gateway.refusal import Refusal
-from spendstream.money import dollars
+from spendstream.money import plain_usd
 
 __all__ = ["PlainReply", "Reply", "StreamedReply", "send_refusal"]
 
@@ -43,12 +43,12 @@ class PlainReply:
     async def end(self, exchange: Exchange) -> None:
         """Send the whole reply, with its cost and the gateway's own time in the headers."""
         if isinstance(exchange.settled, Refusal):
-            await send_refusal(self._send, exchange.dialect, exchange.settled)
+            await send_refusal(self._send, exchange.dialect, exchange.settled, _request_id(exchange))
             return
         cost = exchange.settled.cost
-        headers = [(b"content-type", exchange.content_type), _overhead(exchange)]
+        headers = [(b"content-type", exchange.content_type), _request_id(exchange), _overhead(exchange)]
         if cost is not None:
-            headers.append((b"x-spendstream-cost", f"{dollars(cost):f}".encode()))
+            headers.append((b"x-spendstream-cost", plain_usd(cost).encode()))
         await _send_whole(self._send, exchange.status, exchange.body, headers)
 
 
@@ -84,19 +84,19 @@ class StreamedReply:
             last = exchange.dialect.error_event(settled)
             await self._send({"type": "http.response.body", "body": last, "more_body": False})
         else:
-            await send_refusal(self._send, exchange.dialect, settled)
+            await send_refusal(self._send, exchange.dialect, settled, _request_id(exchange))
 
     async def _open(self, exchange: Exchange) -> None:
         """Begin the response if it has not begun."""
         if not self._begun:
             self._begun = True
-            headers = [*_STREAM, _overhead(exchange)]
+            headers = [*_STREAM, _request_id(exchange), _overhead(exchange)]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
-async def send_refusal(send: Send, dialect: Dialect, refusal: Refusal) -> None:
-    """Send an error as the whole response."""
-    headers = [_JSON, *((name.encode(), value.encode()) for name, value in refusal.headers.items())]
+async def send_refusal(send: Send, dialect: Dialect, refusal: Refusal, *more: Header) -> None:
+    """Send an error as the whole response, with some more headers."""
+    headers = [_JSON, *((name.encode(), value.encode()) for name, value in refusal.headers.items()), *more]
     await _send_whole(send, refusal.status, dialect.error(refusal), headers)
 
 
@@ -104,6 +104,10 @@ async def _send_whole(send: Send, status: int, body: bytes, headers: Iterable[He
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _request_id(exchange: Exchange) -> Header:
+    return b"x-request-id", exchange.request_id.encode()
 
 
 def _overhead(exchange: Exchange) -> Header:

@@ -17,7 +17,10 @@ from spendstream.adapters.redis import Redis, RedisAddress
 from spendstream.adapters.redis_answers import RedisAnswers
 from spendstream.adapters.redis_reservations import RedisReservations
 from spendstream.budgets import BudgetBook
+from spendstream.caching.answers import AnswerStore
 from spendstream.caching.memory import MemoryAnswers
+from spendstream.caching.semantic import SemanticAnswers, SemanticIndex
+from spendstream.caching.verifier import Verifier
 from spendstream.config import Config
 from spendstream.errors import TransientError
 from spendstream.limits.book import ReservationBook
@@ -30,6 +33,7 @@ __all__ = ["answer_cache", "connected", "guarding", "meanwhile", "reservations"]
 
 _BUDGETS_S = 1.0
 _OPENINGS_S = 30.0
+_QUESTIONS_BYTES = 256 << 20
 
 _log = structlog.get_logger()
 
@@ -71,8 +75,19 @@ def answer_cache(config: Config, redis: Redis | None, clock: Callable[[], int]) 
     def missed(error: Exception) -> None:
         _log.debug("redis has no answer", reason=str(error))
 
-    store = MemoryAnswers(config.cache_max_bytes) if redis is None else RedisAnswers(redis, on_error=missed)
-    return Caching(store, clock=clock)
+    store: AnswerStore = (
+        RedisAnswers(redis, on_error=missed) if redis else MemoryAnswers(config.cache_max_bytes)
+    )
+    semantic = _by_meaning(store) if config.cache == "semantic" else None
+    return Caching(store, clock=clock, semantic=semantic)
+
+
+def _by_meaning(store: AnswerStore) -> SemanticAnswers:
+    """Return what finds answers by meaning. Raises ConfigError without the packages that it needs."""
+    from spendstream.adapters.minilm import MiniLM  # noqa: PLC0415 - half a second, which few want
+
+    verifier = Verifier()
+    return SemanticAnswers(MiniLM(), verifier, SemanticIndex(verifier, _QUESTIONS_BYTES), store)
 
 
 @asynccontextmanager

@@ -17,12 +17,14 @@ import msgspec
 from msgspec import Meta, Struct
 
 from spendstream.errors import ConfigError
+from spendstream.keys import ApiKey
 from spendstream.mistakes import did_you_mean, mistakes
 
-__all__ = ["ApiKey", "Config", "Profile", "ProviderSettings", "Secret", "load"]
+__all__ = ["Config", "Profile", "ProviderSettings", "Secret", "load"]
 
 ENV_PREFIX = "SPENDSTREAM_"
 FILE_VARIABLE = "SPENDSTREAM_CONFIG"
+_LEAST_SECRET = 32
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -36,18 +38,6 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "Secret(***)"
-
-
-class ApiKey(Struct, frozen=True, kw_only=True):
-    """A gateway key, known by the SHA-256 of its secret, and whose spend its calls are."""
-
-    id: str
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-    team: str
-    org: str = ""
-    project: str = ""
-    environment: str = ""
-    service: str = ""
 
 
 class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,18 +84,21 @@ class Config(Struct, frozen=True, kw_only=True):
     data_dir: Path = Path("~/.local/share/spendstream")
     """Where the embedded parts and the spools keep their files."""
     gateway_host: str = "127.0.0.1"
-    """Where the gateway listens; on any address but loopback it needs `api_keys`."""
+    """Where the gateway listens; on any address but loopback it needs a `key_secret`."""
     gateway_port: Port = 8080
     """0 takes any free port."""
     api_keys: tuple[ApiKey, ...] = ()
-    """Who may call the gateway. With none, it serves loopback only and believes the caller's headers."""
+    """Who may call the gateway, beside those with a key from the admin API; see docs/security.md."""
+    key_secret: Secret = Secret()
+    """What the hashes of API keys are keyed with, 32 characters or more. With it every call needs a key;
+    without it the gateway serves loopback only and believes the caller's headers."""
     provider: tuple[ProviderSettings, ...] = ()
     """Who runs the models; of several that have the same one, the earlier is asked first. With none, a
     simulated provider answers."""
     route: tuple[dict[str, Any], ...] = ()
     """Which model answers calls for which; see docs/routing.md."""
-    cache: Literal["off", "exact"] = "off"
-    """Which answers are given again: none, or those to the same request of the same team."""
+    cache: Literal["off", "exact", "semantic"] = "off"
+    """Which answers a team gets again: none, to the same request, or also to one that means the same."""
     cache_max_bytes: Positive = 256 << 20
     """How much of them a gateway keeps that has no Redis."""
     redis: Secret = Secret()
@@ -116,12 +109,24 @@ class Config(Struct, frozen=True, kw_only=True):
     deserted_streams: Literal["abort", "drain"] = "abort"
     """What becomes of a streamed call whose client hangs up: it ends at once, and what came is counted; or
     it is read to its end, so that the provider says what it used, and charges for all of it."""
+    privacy_teams: tuple[str, ...] = ()
+    """Teams whose requests are masked before anybody else sees them, "*" for all; see docs/privacy.md."""
+    prompt_teams: tuple[str, ...] = ()
+    """Teams whose prompts are made shorter, "*" for all; see docs/prompts.md."""
+    prompts: dict[str, Any] | None = None
+    """How prompts are made shorter, and answers kept short; see docs/prompts.md."""
     price_file: Path | None = None
     """A TOML file of your own prices, which beat the shipped ones."""
     budget_file: Path | None = None
     """A file of budgets, which the workers watch; see docs/budgets.md."""
     admin_key_sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
     """The SHA-256 of the key to the gateway's admin API, in hex; with none, that is off."""
+    audit_calls: bool = False
+    """Whether the audit log has the decision on every call, too: who, which model, and why it was refused."""
+    tls_certificate: Path | None = None
+    """The gateway's certificate in PEM, with those that it depends on; needs `tls_key`."""
+    tls_key: Path | None = None
+    """The certificate's private key in PEM, without a password."""
     slack_webhook: Secret = Secret()
     """The address of a Slack incoming webhook that alerts are sent to."""
     worker_metrics_port: Port = 0
@@ -140,6 +145,9 @@ class Config(Struct, frozen=True, kw_only=True):
     """How many events sent together may share a record, as lines; 1 if others read the topics too."""
     spool_max_bytes: Positive = 1 << 30
     """What the gateway may owe to Kafka before it answers 503."""
+    otlp_endpoint: str = ""
+    """Where an OpenTelemetry collector takes OTLP over HTTP, such as "http://collector:4318", for the traces
+    of the gateway's calls; with none there are none. It takes `pip install 'spendstream[tracing]'`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged, from this level up."""
 
@@ -198,14 +206,35 @@ def _check_together(values: Mapping[str, Any]) -> list[str]:
     address = urlsplit(values.get("clickhouse", ""))
     if values.get("clickhouse") and (address.scheme not in ("http", "https") or not address.hostname):
         found.append("clickhouse: expected an address like http://host:8123")
-    host = values.get("gateway_host", "127.0.0.1")
-    if host not in ("127.0.0.1", "::1", "localhost") and not values.get("api_keys"):
-        found.append(
-            f"gateway_host: {host} can be reached from other machines, and there are no api_keys: add some"
-        )
+    collector = urlsplit(values.get("otlp_endpoint", ""))
+    if values.get("otlp_endpoint") and (collector.scheme not in ("http", "https") or not collector.hostname):
+        found.append("otlp_endpoint: expected an address like http://host:4318")
     for provider in values.get("provider", ()):
         found += _check_profiles(provider)
+    return found + _check_keys(values) + _check_tls(values)
+
+
+def _check_keys(values: Mapping[str, Any]) -> list[str]:
+    found = []
+    host, secret = values.get("gateway_host", "127.0.0.1"), values.get("key_secret", "")
+    if secret and len(secret) < _LEAST_SECRET:
+        found.append(f"key_secret: expected {_LEAST_SECRET} characters or more, found {len(secret)}")
+    if host not in ("127.0.0.1", "::1", "localhost") and not secret:
+        found.append(
+            f"gateway_host: {host} can be reached from other machines, and there is no key_secret: set one"
+        )
+    keys = values.get("api_keys", ())
+    if keys and not secret:
+        found.append("api_keys: need the key_secret that they were made with")
+    ids = [key.id for key in keys]
+    found += [f"api_keys: {name} is there twice" for name in sorted({i for i in ids if ids.count(i) > 1})]
     return found
+
+
+def _check_tls(values: Mapping[str, Any]) -> list[str]:
+    if (values.get("tls_certificate") is None) != (values.get("tls_key") is None):
+        return ["tls_certificate: tls_certificate and tls_key need each other"]
+    return []
 
 
 def _check_profiles(provider: ProviderSettings) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation, localcontext
 from fractions import Fraction
 
-__all__ = ["PICO", "dollars", "format_usd", "parse_usd", "round_half_even", "split"]
+__all__ = ["PICO", "dollars", "format_usd", "parse_usd", "plain_usd", "round_half_even", "split"]
 
 PICO = 10**12
 """Picodollars in a dollar."""
@@ -37,6 +37,12 @@ def dollars(pico: int) -> Decimal:
     """Return picodollars as an exact Decimal of dollars with twelve decimals."""
     with localcontext(prec=_DIGITS):
         return Decimal(pico).scaleb(-12)
+
+
+def plain_usd(pico: int) -> str:
+    """Return picodollars as dollars with all their twelve decimals, such as 0.000450000000."""
+    whole, rest = divmod(abs(pico), PICO)
+    return f"{'-' if pico < 0 else ''}{whole}.{rest:012d}"
 
 
 def format_usd(pico: int, *, decimals: int = 2) -> str:

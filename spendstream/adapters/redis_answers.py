@@ -21,6 +21,7 @@ from spendstream.errors import SpendstreamError
 __all__ = ["Redis", "RedisAnswers"]
 
 _GENERATION_BYTES = 8
+_TENANTS_SEEN = 10_000
 
 
 class Redis(Protocol):
@@ -42,6 +43,7 @@ class RedisAnswers:
         self._redis = redis
         self._prefix = prefix.encode()
         self._all = self._prefix + b":generation"
+        self._seen: dict[bytes, bytes] = {}
         self._on_error = on_error
 
     async def find(self, tenant: str, digest: bytes, now: int) -> Answer | None:  # noqa: ARG002  # Redis has a clock
@@ -52,7 +54,12 @@ class RedisAnswers:
         except SpendstreamError as error:
             self._on_error(error)
             return None
-        return _read(tenant, digest, *found)
+        everything, generation, value = found
+        if everything is None or generation is None:
+            self._seen.pop(own, None)
+            return None
+        generations = self._note(own, everything + generation)
+        return None if value is None else _read(tenant, digest, generations, value)
 
     async def keep(self, answer: Answer, ttl: int, now: int) -> None:  # noqa: ARG002  # Redis has a clock
         """Keep an answer for `ttl` microseconds at most; nowhere if Redis is away."""
@@ -61,8 +68,9 @@ class RedisAnswers:
             return
         own = self._own(answer.tenant)
         try:
-            # A purge between these commands leaves an answer of a past generation, which nobody finds.
-            value = await self._generations(own) + framed(answer)
+            # A purge since they were seen leaves an answer of a past generation, which nobody finds.
+            generations = self._seen.get(own) or self._note(own, await self._generations(own))
+            value = generations + framed(answer)
             await self._redis.execute("SET", own + answer.digest, value, "PX", milliseconds)
         except SpendstreamError as error:
             self._on_error(error)
@@ -72,6 +80,7 @@ class RedisAnswers:
 
         Raises SpendstreamError: who purges must know whether it is done.
         """
+        self._seen.clear()
         await self._redis.execute("SET", self._all if tenant is None else self._own(tenant), _new())
 
     async def _generations(self, own: bytes) -> bytes:
@@ -81,6 +90,13 @@ class RedisAnswers:
                 await self._redis.execute("SET", key, _new(), "NX")  # or another gateway was faster
             found = await self._redis.execute("MGET", self._all, own)
         return b"".join(each or b"" for each in found)  # one that is gone again leaves what nobody reads
+
+    def _note(self, own: bytes, generations: bytes) -> bytes:
+        """Remember a tenant's generations, so that what is kept after a look costs one command."""
+        if len(self._seen) >= _TENANTS_SEEN:
+            self._seen.clear()
+        self._seen[own] = generations
+        return generations
 
     def _own(self, tenant: str) -> bytes:
         """Return what the keys of a tenant begin with, which is the key of its generation, too."""
@@ -92,12 +108,7 @@ def _new() -> bytes:
     return secrets.token_bytes(_GENERATION_BYTES)
 
 
-def _read(
-    tenant: str, digest: bytes, everything: bytes | None, own: bytes | None, value: bytes | None
-) -> Answer | None:
-    if everything is None or own is None or value is None:
-        return None
-    generations = everything + own
+def _read(tenant: str, digest: bytes, generations: bytes, value: bytes) -> Answer | None:
     if not value.startswith(generations):
         return None
     answer = unframed(value[len(generations) :])

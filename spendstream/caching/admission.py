@@ -107,7 +107,7 @@ class Admission:
         return ttl(self._policy, value)
 
     def _cost(self, cost: int | None) -> float:
-        """Return a cost's share of itself and the recent median: a half for the median, near 1 far above."""
+        """Return a cost's share of itself and the recent median: a half if it is the median."""
         if cost is None:
             return 0.5  # unknown is not nothing
         median = self._costs.value
@@ -144,8 +144,10 @@ def stability(body: Mapping[str, Any], text: str) -> float:
 
     And 0 if the user's last words `text` tie it to now, as "today" and "latest" do. English only.
     """
-    if not _NOW.isdisjoint(_WORD.findall(text.lower())):
-        return 0.0
+    lower = text.lower()
+    for word in _NOW:  # what is seldom there is looked for in the fastest way
+        if word in lower and not _NOW.isdisjoint(_WORD.findall(lower)):
+            return 0.0
     sampled = body.get("temperature") != 0 and body.get("seed") is None
     tools = bool(body.get("tools") or body.get("functions"))
     return (0.5 if sampled else 1.0) * (0.5 if tools else 1.0)

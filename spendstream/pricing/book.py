@@ -110,12 +110,12 @@ class PriceBook:
     """Finds the rates of a model at a time. Built from layers; the first that has rates in force decides."""
 
     def __init__(self, *layers: Layer) -> None:
-        self._layers = layers
+        self.layers = layers
         self._schedules = lru_cache(maxsize=_REMEMBERED)(self._look_up)
 
     def over(self, below: PriceBook) -> PriceBook:
         """Return a book that asks this one first, then the one below."""
-        return PriceBook(*self._layers, *below._layers)
+        return PriceBook(*self.layers, *below.layers)
 
     def find(self, provider: str, model: str, at: int) -> Rates | None:
         """Return the rates of a model at a time (microseconds since 1970 UTC), or None.
@@ -136,7 +136,7 @@ class PriceBook:
         return found
 
     def _look_up(self, provider: str, model: str) -> tuple[Schedule, ...]:
-        return tuple(schedule for layer in self._layers if (schedule := layer(provider, model)))
+        return tuple(schedule for layer in self.layers if (schedule := layer(provider, model)))
 
 
 def table(entries: Iterable[tuple[str, str, Rates]]) -> Layer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,18 @@ def test_the_environment_names_the_file(tmp_path: Path) -> None:
     assert load({"SPENDSTREAM_CONFIG": str(path)}).raw_retention_days == 3
 
 
-def test_keys_come_from_the_file(tmp_path: Path) -> None:
-    digest = "ab" * 32
-    path = written(tmp_path, f'[[api_keys]]\nid = "k1"\nsha256 = "{digest}"\nteam = "search"\n')
-    [key] = load({}, path).api_keys
+KEYS = f"""
+[[api_keys]]
+id = "k1"
+hash = "{"ab" * 32}"
+team = "search"
+expires_at = 2027-01-01T00:00:00Z
+"""
+
+
+def test_keys_come_from_the_file_with_the_secret_of_the_environment(tmp_path: Path) -> None:
+    [key] = load({"SPENDSTREAM_KEY_SECRET": "s" * 32}, written(tmp_path, KEYS)).api_keys
+    assert key.expires_at == datetime(2027, 1, 1, tzinfo=UTC)
     assert (key.id, key.team, key.org) == ("k1", "search", "")
 
 

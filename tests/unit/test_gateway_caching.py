@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gateway.caching import Caching
 from gateway.simulated import Failure, Piece
 from gateway.testing import ScriptedModels, Step
 from spendstream.caching.admission import Policy
+from spendstream.caching.embedding import DIMENSIONS, Embedding
 from spendstream.caching.memory import MemoryAnswers
+from spendstream.caching.semantic import SemanticAnswers, SemanticIndex
+from spendstream.caching.verifier import Verifier
 from tests.unit.test_gateway_calls import ANSWER, COST, INPUT, NOW, Client
 
 Make = Callable[..., Client]
@@ -167,3 +172,58 @@ async def test_a_conversation_that_the_provider_remembers_is_never_cached(client
     await one.post(**fields)
     await one.post(**fields)
     assert len(one.models.calls) == 2
+
+
+class Sense:
+    """An embedder that takes all questions for the same, so that the verifier has to judge."""
+
+    async def embed(self, text: str) -> Embedding:
+        words = [(found.start(), found.end()) for found in re.finditer(r"\w+", text)]
+        vector = np.ones(DIMENSIONS, dtype=np.float32) / np.sqrt(DIMENSIONS).astype(np.float32)
+        return Embedding(vector=vector, tokens=np.tile(vector, (len(words), 1)), spans=words)
+
+
+def by_meaning() -> Client:
+    store = MemoryAnswers(1 << 20)
+    verifier = Verifier()
+    semantic = SemanticAnswers(Sense(), verifier, SemanticIndex(verifier, 1 << 20), store)
+    caching = Caching(store, clock=lambda: NOW, policy=EVERYTHING, semantic=semantic)
+    return Client(ScriptedModels(ANSWER), caching=caching)
+
+
+def asking(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+async def test_a_question_that_means_the_same_is_answered_again():
+    one = by_meaning()
+    await one.post(messages=asking("How do I reset my password?"))
+    await one.post(messages=asking("how do i reset my password"))
+    assert len(one.models.calls) == 1
+    event = one.publisher.events[1]
+    assert (event.cache_outcome, event.cost, event.avoided_by_cache > 0) == ("semantic", 0, True)
+    assert event.cache_similarity == pytest.approx(1)
+    await one.close()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("How do I enable logging?", "How do I not enable logging?"),
+        ("What is 2 plus 2?", "What is 2 plus 3?"),
+    ],
+)
+async def test_a_number_or_a_negation_makes_it_another_question(first, second):
+    one = by_meaning()
+    await one.post(messages=asking(first))
+    await one.post(messages=asking(second))
+    assert len(one.models.calls) == 2
+    await one.close()
+
+
+async def test_a_question_of_another_team_is_never_compared():
+    one = by_meaning()
+    await one.post(messages=asking("How do I reset my password?"))
+    await one.post(messages=asking("how do i reset my password"), headers={"x-spendstream-team": "other"})
+    assert len(one.models.calls) == 2
+    await one.close()

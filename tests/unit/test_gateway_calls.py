@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from gateway.caching import ReplyCache
 from gateway.calls import MAX_BODY_BYTES
 from gateway.meter import EVENT_ROOM
 from gateway.simulated import Failure, Models, Piece, SimulatedProvider, serving
-from gateway.testing import RecordingPublisher, ScriptedModels, Step
+from gateway.testing import RecordingAudit, RecordingPublisher, ScriptedModels, Step
 from gateway.upstream.provider import Provider
 from gateway.upstream.serving import Serving
 from gateway.usage import Usage
@@ -79,34 +80,40 @@ class Response:
 
 
 class Client:
-    """Talks ASGI to an app whose provider is a server. It hangs up after `hang_up_after` chunks."""
+    """Talks ASGI to an app whose provider is a server. It hangs up after `hang_up_after` chunks.
+
+    `spares` are asked after that provider, which is tried `retries` times again.
+    """
 
     def __init__(
-        self, models: Models, caching: ReplyCache | None = None, *, retries: int = 0, **config: Any
+        self,
+        models: Models,
+        caching: ReplyCache | None = None,
+        *,
+        spares: Mapping[str, Models] = MappingProxyType({}),
+        retries: int = 0,
+        tracing: Any = None,
+        **config: Any,
     ) -> None:
         self.models = models
         self.caching = caching
         self.retries = retries
         self.publisher = RecordingPublisher()
+        self.audit = RecordingAudit()
         self.registry = CollectorRegistry()
         self.chunks = 0
         self.store = ReservationBook(ttl=RESERVED, memory=REMEMBERED)
         self.guard = Guard(self.store)
+        self._given = {"scripted": models, **spares}
+        self._retries = retries
+        self._tracing = tracing
         self._config = Config(**config)
         self._stack = AsyncExitStack()
         self._app: ASGIApp | None = None
 
     async def app(self) -> ASGIApp:
         if self._app is None:
-            address = await self._stack.enter_async_context(serving(SimulatedProvider(self.models)))
-            settings = ProviderSettings(
-                name="scripted",
-                kind="simulated",
-                base_url=address,
-                models=tuple(self.models.models),
-                retries=self.retries,
-            )
-            served = Serving([Provider(settings)])
+            served = Serving([await self._provider(*one) for one in self._given.items()])
             self._stack.push_async_callback(served.close)
             parts = assemble(
                 self._config,
@@ -117,11 +124,24 @@ class Client:
                 registry=self.registry,
                 instance="one",
                 guard=self.guard,
+                tracing=self._tracing,
                 caching=self.caching,
+                audit=self.audit,
             )
-            self._stack.push_async_callback(parts.limiting.close)
             self._app = create_app(parts)
         return self._app
+
+    async def _provider(self, name: str, models: Models) -> Provider:
+        address = await self._stack.enter_async_context(serving(SimulatedProvider(models)))
+        return Provider(
+            ProviderSettings(
+                name=name,
+                kind="simulated",
+                base_url=address,
+                models=tuple(models.models),
+                retries=self._retries,
+            )
+        )
 
     async def close(self) -> None:
         await self._stack.aclose()
@@ -216,6 +236,13 @@ class TestPlain:
         assert reply["usage"]["total_tokens"] == INPUT + 2
         assert int(response.headers["x-spendstream-overhead-us"]) >= 0
         assert response.headers["x-spendstream-cost"] == f"{COST / 10**12:.12f}"
+
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize("script", [ANSWER, [BUSY], [ANSWER[0], ValueError("bug")]])
+    async def test_the_reply_names_its_event_whatever_became_of_the_call(self, client, script, stream):
+        one = client(script)
+        response = await one.post(stream=stream)
+        assert response.headers["x-request-id"] == str(one.event.id)
 
     async def test_the_event_says_who_what_and_how_much(self, client):
         one = client()
