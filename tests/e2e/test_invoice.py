@@ -26,13 +26,8 @@ PRICES: Prices = {  # the second has parts of a picodollar, so that each call ha
     },
     "o1": {"input": "15", "output": "60", "cache_read": "7.5", "cache_write": "15"},
     "claude-haiku": {
-<<<<<<< HEAD
-        "input": "0.25", "output": "1.25", "cache_read": "0.03",
-        "cache_write": "0.30", "cache_write_1h": "0.50",
-=======
         "input": "0.25", "output": "1.25",
         "cache_read": "0.03", "cache_write": "0.30", "cache_write_1h": "0.50",
->>>>>>> d288b4e8150836d23da56fc3c62a5cace079b586
     },
     "text-embedding-3-small": {"input": "0.02", "output": "0", "cache_read": "0.02", "cache_write": "0.02"},
 }  # fmt: skip
