@@ -126,12 +126,12 @@ class ModelCalls:
             if exchange.hit is None:
                 self._choosing.choose(exchange)
                 await self._limiting.reserve(exchange)
+            if self._tracing is not None:
+                exchange.trace = self._tracing.begin(exchange, headers)
         except BaseException:
             self._meter.dismiss()
             self._caching.landed(exchange)
             raise
-        if self._tracing is not None:
-            exchange.trace = self._tracing.begin(exchange, headers)
         return exchange
 
     async def _serve(self, exchange: Exchange, reply: Reply, receive: Receive) -> None:
