@@ -71,8 +71,10 @@ def _configuration() -> str:
             "```toml",
             "[[api_keys]]",
             'id = "search-prod"            # shown in events',
-            'sha256 = "…"                  # printf %s "$KEY" | sha256sum',
+            'hash = "…"                    # `spendstream keys create` makes it, and the key',
             'team = "search"               # whose spend it is; also org, project, environment, service',
+            'models = ["gpt-4*"]           # what it is for; also apis; without them, everything',
+            "expires_at = 2027-01-01T00:00:00Z",
             "```",
             "",
         ]

@@ -219,6 +219,7 @@ def _answer(exchange: Exchange, sought: Sought, now: int) -> Answer | None:
         output_tokens=event.output_tokens,
         cache_read_tokens=event.cache_read_tokens,
         cache_write_tokens=event.cache_write_tokens,
+        cache_write_1h_tokens=event.cache_write_1h_tokens,
         reasoning_tokens=event.reasoning_tokens,
         cost=event.cost,
         created_at=now,

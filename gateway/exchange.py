@@ -16,6 +16,7 @@ from gateway.upstream.provider import Candidate, ProviderError
 from gateway.usage import Usage
 from spendstream.events import TokenUsage, UsageSource
 from spendstream.limits.decision import Grant
+from spendstream.privacy import Mask
 from spendstream.tokens import count_text
 
 if TYPE_CHECKING:  # an optional part, which nobody imports who does not use it
@@ -37,8 +38,10 @@ class Exchange(Struct, kw_only=True):
 
     `id` names the call everywhere: its event, its reservation and, as the text `request_id`, its reply.
     `request` is the body that came. `waited` is how long others kept the call waiting before it was made: its
-    upload, and an identical one that was under way. Of an answer there is the `body`, if it comes whole, or
-    the `reader` of its stream; `relayed` is the time spent on the pieces of that.
+    upload, and an identical one that was under way. `asked` is whether a provider is at work on it, or has
+    answered. Of an answer there is the `body`, if it comes whole, or the `reader` of its stream; `relayed` is
+    the time spent on the pieces of that. With a `mask` both have its placeholders, as the `ask` has.
+    `saved_tokens` are those by which the prompt was made shorter.
     """
 
     id: UUID
@@ -54,10 +57,13 @@ class Exchange(Struct, kw_only=True):
     candidates: Sequence[Candidate] = ()
     route: str = ""
     route_reason: str = ""
+    mask: Mask | None = None
+    saved_tokens: int = 0
     grant: Grant | None = None
     is_downgraded: bool = False
     candidate: Candidate | None = None
     attempts: int = 0
+    asked: bool = False
     called: float = 0.0
     relayed: float = 0.0
     first_text: float | None = None
@@ -125,13 +131,22 @@ class Exchange(Struct, kw_only=True):
         assert self.hit is not None  # noqa: S101 - there is one
         self.body, self.complete, self.first_text = self.hit.answer.body, True, now
 
+    def ask_instead(self, body: bytes) -> None:
+        """Take another request in the place of the client's: masked, or made shorter."""
+        self.ask, self.request = self.dialect.ask(body), body
+
     def tried(self, candidate: Candidate) -> bytes:
         """Note an attempt; return the lines of headers that go with it."""
         self.candidate = candidate
         self.attempts += 1
+        self.asked = True
         if self.trace is None:
             return self.forwarded
         return self.forwarded + self.trace.tried(self)
+
+    def attempt_failed(self) -> None:
+        """Note that the provider of the last attempt charges nothing for it."""
+        self.asked = False
 
     def take_whole(self, status: int, headers: Mapping[bytes, bytes], body: bytes, now: float) -> None:
         """Take an answer that is whole."""
@@ -209,15 +224,16 @@ class Exchange(Struct, kw_only=True):
     def used(self) -> tuple[Usage, UsageSource]:
         """Return what the call used, and how that is known.
 
-        A call that failed before its answer began used nothing. Where the provider did not come to say what
-        an answer used, the tokens of what there is of it are counted here.
+        A call that failed before its answer began used nothing, and so did one that was given up between two
+        attempts. Where the provider did not come to say what an answer used, the tokens of what there is of
+        it are counted here.
         """
         if self.hit is not None:
             return self.hit.usage, "cached"
         if self.reader is None and not self.body:
             if self.refusal is not None:
                 return Usage(), "provider"
-            return self._counted(""), "interrupted"
+            return self._counted("") if self.asked else Usage(), "interrupted"
         reported = self.outcome.usage
         if self.complete and reported is not None:
             return reported, "interrupted" if self.deserted else "provider"

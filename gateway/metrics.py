@@ -5,7 +5,7 @@ Labels are the models, providers and routes that it knows, never users, teams or
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry
 
@@ -92,6 +92,9 @@ class GatewayMetrics:
         self._unpriced = tallies.counter(
             "spendstream_gateway_unpriced_total", "Calls no price covers", ("model",)
         )
+        self._masked = tallies.counter(
+            "spendstream_gateway_masked_total", "Personal data and secrets kept from providers", ("kind",)
+        )
         self._retries = tallies.counter(
             "spendstream_gateway_retries_total",
             "Attempts at a provider that has just failed, once more",
@@ -148,6 +151,11 @@ class GatewayMetrics:
     def looked_up(self, *, hit: bool) -> None:
         """Count a call that the cache was asked about."""
         (self._hits if hit else self._misses).add()
+
+    def masked(self, counts: Mapping[str, int]) -> None:
+        """Count what was masked in a request, by kind."""
+        for kind, count in counts.items():
+            self._masked[(kind,)].add(count)
 
     def unpriced(self, model: str) -> None:
         """Count a call whose cost is not known."""

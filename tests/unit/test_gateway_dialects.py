@@ -37,7 +37,7 @@ def body(path: str, **more: Any) -> bytes:
 def streamed(path: str, *, include_usage: bool = True, upto: int | None = None) -> bytes:
     """Return the stream of an answer; of one that broke off, the first `upto` texts."""
     form = FORMATS[path]("1", "m", 0, include_usage=include_usage)
-    parts = [form.first(), *map(form.more, TEXTS[:upto])]
+    parts = [form.first(USAGE), *map(form.more, TEXTS[:upto])]
     if upto is None:
         parts.append(form.last(Piece(finish_reason="stop", usage=USAGE)))
     return b"".join(parts)
