@@ -108,7 +108,7 @@ class ModelCalls:
             self._metrics.refused("client_gone")
             return
         if self._security.audit_calls:
-            self._audit("allowed", caller, address, call=str(exchange.id), model=exchange.ask.model)
+            self._audit("allowed", caller, address, call=exchange.request_id, model=exchange.ask.model)
         if exchange.mask is not None:
             send = UnmaskedSend(send, exchange)
         reply: Reply = StreamedReply(send) if exchange.ask.stream else PlainReply(send)
