@@ -108,7 +108,7 @@ class ModelCalls:
             self._metrics.refused("client_gone")
             return
         if self._security.audit_calls:
-            self._audit("allowed", caller, address, call=str(exchange.id), model=exchange.ask.model)
+            self._audit("allowed", caller, address, call=exchange.request_id, model=exchange.ask.model)
         if exchange.mask is not None:
             send = UnmaskedSend(send, exchange)
         reply: Reply = StreamedReply(send) if exchange.ask.stream else PlainReply(send)
@@ -152,12 +152,12 @@ class ModelCalls:
             if exchange.hit is None:
                 self._choosing.choose(exchange)
                 await self._limiting.reserve(exchange)
+            if self._tracing is not None:
+                exchange.trace = self._tracing.begin(exchange, headers)
         except BaseException:
             self._meter.dismiss()
             self._caching.landed(exchange)
             raise
-        if self._tracing is not None:
-            exchange.trace = self._tracing.begin(exchange, headers)
         return exchange
 
     def _audit(self, decision: str, caller: Caller, address: str, **fields: str) -> None:
