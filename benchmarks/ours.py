@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 
 from benchmarks.children import BenchmarkError, Child, free_port
@@ -16,10 +15,12 @@ from benchmarks.peers.environments import ROOT
 from benchmarks.peers.proxies import MODEL, Door, Server
 from infra.local.broker import EmbeddedBroker
 from spendstream.adapters.kafka import ensure_topics
+from spendstream.keys import KeyHasher, new_key
 
 __all__ = ["gateway"]
 
-_KEY = "sk-benchmark"
+_SECRET = "the benchmark's, which protects nothing"  # noqa: S105
+_KEY = new_key("bench")
 _HOW_TO_GET = "the gateway's benchmark needs Redis: apt-get install redis-server"
 _BUDGETS = """
 budgets:
@@ -62,10 +63,11 @@ data_dir = "{folder}"
 gateway_port = {port}
 budget_file = "{budgets}"
 log_level = "warning"
+key_secret = "{_SECRET}"
 
 [[api_keys]]
 id = "bench"
-sha256 = "{sha256(_KEY.encode()).hexdigest()}"
+hash = "{KeyHasher(_SECRET).hash(_KEY)}"
 org = "acme"
 team = "search"
 project = "answers"

@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.admin import Budgets, create_admin
+from gateway.admin import Administration, create_admin
+from gateway.audit import Audit, NoAudit
 from gateway.caching import NoCache, ReplyCache
 from gateway.callers import Callers
 from gateway.calls import ModelCalls
 from gateway.choosing import Choosing
 from gateway.dialects import DIALECTS
+from gateway.headers import peer, read_headers
 from gateway.limiting import Limiting
 from gateway.masking import Masking
 from gateway.meter import Meter, Publisher
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
+from gateway.security import Security
 from gateway.settled import SettledSpend
 from gateway.shortening import Shortening
 from gateway.upstream.serving import Serving
 from spendstream.config import Config
+from spendstream.keys import KeyHasher
 from spendstream.limits.book import ReservationBook
 from spendstream.limits.guard import Guard
 from spendstream.pricing import PriceBook
 from spendstream.prompts import read_settings
 from spendstream.routing import read_routes
+
+if TYPE_CHECKING:  # an optional part, which nobody imports who does not use it
+    from gateway.tracing.spans import Tracing
 
 __all__ = ["REMEMBERED", "RESERVED", "Parts", "assemble", "create_app", "event_source"]
 
@@ -40,6 +47,9 @@ RESERVED = 600_000_000
 """Microseconds that a reservation lasts which nobody extends; longer than a provider may be silent."""
 REMEMBERED = 1_800_000_000
 """Microseconds that a settled request is remembered, so that it counts once."""
+
+_NOT_ALLOWED = 405
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -56,6 +66,10 @@ class Parts(Struct, frozen=True, kw_only=True):
     masking: Masking
     shortening: Shortening
     meter: Meter
+    audit: Audit
+    security: Security
+    callers: Callers
+    tracing: Tracing | None = None
 
 
 def assemble(  # noqa: PLR0913 - each part that comes from outside, once
@@ -70,14 +84,18 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
     guard: Guard | None = None,
     caching: ReplyCache | None = None,
     settled: SettledSpend | None = None,
+    audit: Audit | None = None,
+    more_keys: bool = False,
+    tracing: Tracing | None = None,
 ) -> Parts:
     """Return the parts. `clock` gives microseconds since 1970 UTC; events come from `instance`.
 
-    Without a `guard` nothing is limited, without `caching` nothing is cached; `settled` notes what calls
-    cost. Raises ConfigError for routes or `prompts` that are wrong.
+    Without a `guard` nothing is limited, without `caching` nothing is cached, without an `audit` nothing is
+    audited; `settled` notes what calls cost, `tracing` traces them. With `more_keys` the callers will be
+    told of keys beside those of the configuration. Raises ConfigError for routes or `prompts` that are wrong.
     """
     registry = registry or CollectorRegistry()
-    metrics = GatewayMetrics(registry)
+    metrics = GatewayMetrics(registry, serving)
     meter = Meter(
         publisher=publisher,
         prices=prices,
@@ -88,6 +106,9 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
         owner_of=lambda model: serving.models.get(model, ""),
         settled=settled,
     )
+    audit = audit or NoAudit()
+    security = Security(audit, clock, audit_calls=config.audit_calls)
+    hasher = KeyHasher(config.key_secret) if config.key_secret else None
     guard = guard or Guard(ReservationBook(ttl=RESERVED, memory=REMEMBERED))
     return Parts(
         config=config,
@@ -96,22 +117,27 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
         metrics=metrics,
         serving=serving,
         caching=caching or NoCache(),
-        choosing=Choosing(read_routes(list(config.route)), serving=serving, prices=prices, clock=clock),
+        choosing=Choosing(
+            read_routes(list(config.route)), serving=serving, prices=prices, metrics=metrics, clock=clock
+        ),
         limiting=Limiting(guard, prices=prices, serving=serving, metrics=metrics, clock=clock),
         masking=Masking(config.privacy_teams, metrics),
         shortening=Shortening(config.prompt_teams, read_settings(config.prompts or {})),
         meter=meter,
+        audit=audit,
+        security=security,
+        callers=Callers(hasher, config.api_keys, security, clock, complete=not more_keys),
+        tracing=tracing,
     )
 
 
-def create_app(parts: Parts, budgets: Budgets | None = None) -> ASGIApp:
-    """Return the application. With an admin key configured, `budgets` are what its API sets."""
+def create_app(parts: Parts, administration: Administration | None = None) -> ASGIApp:
+    """Return the application. With an admin key configured, `administration` is what its API sets."""
     config = parts.config
-    callers = Callers(config.api_keys)
     calls = {
         path: ModelCalls(
             dialect,
-            callers=callers,
+            callers=parts.callers,
             caching=parts.caching,
             choosing=parts.choosing,
             limiting=parts.limiting,
@@ -120,17 +146,22 @@ def create_app(parts: Parts, budgets: Budgets | None = None) -> ASGIApp:
             meter=parts.meter,
             metrics=parts.metrics,
             clock=parts.clock,
+            security=parts.security,
             drains=config.deserted_streams == "drain",
+            tracing=parts.tracing,
         )
         for path, dialect in DIALECTS.items()
     }
     app = FastAPI(title="Spendstream gateway", openapi_url=None)
     _add_calls_of_other_methods(app, calls)
-    _add_models(app, callers, parts)
+    _add_models(app, parts)
     _add_probes(app, parts.meter, parts.registry)
     applications = [app]
-    if config.admin_key_sha256 and budgets is not None:
-        applications.append(admin := create_admin(config.admin_key_sha256, budgets))
+    if config.admin_key_sha256 and administration is not None:
+        admin = create_admin(
+            config.admin_key_sha256, administration, parts.audit, parts.security, parts.clock
+        )
+        applications.append(admin)
         app.mount("/admin", admin)
     for application in applications:
         application.add_exception_handler(Refusal, _answer_refusal)
@@ -153,16 +184,19 @@ def event_source(instance: str) -> str:
     return f"gateway/{instance}"
 
 
-def _add_models(app: FastAPI, callers: Callers, parts: Parts) -> None:
+def _add_models(app: FastAPI, parts: Parts) -> None:
     created = parts.clock() // 10**6
 
     @app.get("/v1/models")
     def models(request: Request) -> dict[str, Any]:
-        callers.identify(dict(request.headers.raw))
+        address = peer(request.scope)
+        caller = parts.callers.identify(read_headers(request.headers.raw), address)
+        parts.callers.permit(caller, "models", address=address)
         owners = dict.fromkeys(parts.choosing.names, "spendstream") | dict(parts.serving.models)
         found = [
             {"id": model, "object": "model", "created": created, "owned_by": owner}
             for model, owner in owners.items()
+            if caller.scope.has_model(model)
         ]
         return {"object": "list", "data": found}
 
@@ -203,4 +237,15 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
     message = f"{request.method} {request.url.path}: {error.detail}"
     refusal = Refusal(error.status_code, message, reason="http")
-    return Response(refusal.encoded, error.status_code, error.headers, media_type="application/json")
+    headers = {"allow": _allowed(request)} if error.status_code == _NOT_ALLOWED else error.headers
+    return Response(refusal.encoded, error.status_code, headers, media_type="application/json")
+
+
+def _allowed(request: Request) -> str:
+    """Return all methods of a path: the framework names those of the first route that has it."""
+    routes: Sequence[BaseRoute] = request.app.routes
+    return ", ".join(
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    )

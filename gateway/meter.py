@@ -101,10 +101,10 @@ class Meter:
             self._publisher.emit(USAGE_TOKENS.name, event.team.encode(), value, headers)
         except TransientError as error:
             self._metrics.failed("journal")
-            _log.error("event not journalled", reason=str(error), record=value.decode())
+            _log.error("event not journalled", reason=str(error), record=value.decode(), **exchange.names)
             exchange.refusal = _no_room(error)
             return
-        self._metrics.settled(event)
+        self._metrics.settled(event, streamed=exchange.ask.stream)
         if self._settled is not None:
             self._settled.note(event)
 
@@ -136,6 +136,7 @@ class Meter:
             output_tokens=usage.output_tokens,
             cache_read_tokens=usage.cache_read_tokens,
             cache_write_tokens=usage.cache_write_tokens,
+            cache_write_1h_tokens=usage.cache_write_1h_tokens,
             reasoning_tokens=usage.reasoning_tokens,
             list_cost=list_cost,
             cost=cost,
@@ -181,7 +182,11 @@ class Meter:
 
 def _price(rates: Rates, usage: Usage) -> int:
     return rates.cost(
-        usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.cache_write_1h_tokens,
     )
 
 

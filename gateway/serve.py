@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Protocol
@@ -18,10 +19,15 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
+from gateway.administering import administering
 from gateway.app import assemble, create_app, event_source
+from gateway.audit import AuditLog
+from gateway.http import Connection
 from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
-from gateway.simulated import Models, SimulatedModels, SimulatedProvider, serving
+from gateway.simulated import PROFILES, Models, SimulatedModels, SimulatedProvider, serving
+from gateway.tls import server_context
+from gateway.tracing import tracing
 from gateway.upkeep import answer_cache, connected, guarding, meanwhile, reservations
 from gateway.upstream.provider import Provider
 from gateway.upstream.serving import Serving
@@ -33,8 +39,9 @@ from spendstream.config import Config, ProviderSettings
 from spendstream.errors import AlreadyRunning, ConfigError
 from spendstream.limits.guard import Guard
 from spendstream.limits.opening import Ledger as SpentBefore
-from spendstream.pricing import book_from
+from spendstream.pricing import live_book_from
 from spendstream.pricing.simulation import SIMULATED
+from spendstream.teams import Teams
 
 __all__ = ["serve"]
 
@@ -57,7 +64,12 @@ async def serve(
     with what has landed of it, by budget. Raises AlreadyRunning if the port or the spool is taken,
     ConfigError for a bad setting.
     """
-    prices = book_from(config)
+    tls = (
+        server_context(config.tls_certificate, config.tls_key)
+        if config.tls_certificate and config.tls_key
+        else None
+    )
+    prices = live_book_from(config)
     budgets = BudgetFeed(kafka_servers, load(config.budget_file) if config.budget_file else BudgetFile())
     settled = SettledSpend(clock.now_micros)
     registry = CollectorRegistry()
@@ -70,10 +82,13 @@ async def serve(
             registry=registry,
             events_per_record=config.events_per_record,
         )
+        audit = AuditLog(config.data_dir / "audit", config.key_secret, clock.now_micros)
+        stack.push_async_callback(audit.close)
         redis = await stack.enter_async_context(connected(config))
         store = await stack.enter_async_context(reservations(config, redis, registry))
         caching = answer_cache(config, redis, clock.now_micros)
         guard = Guard(store)
+        traced = await stack.enter_async_context(tracing(config, socket.gethostname()))
         parts = assemble(
             config,
             await stack.enter_async_context(_providers(config, models)),
@@ -85,6 +100,9 @@ async def serve(
             guard=guard,
             caching=caching,
             settled=settled,
+            audit=audit,
+            more_keys=True,
+            tracing=traced,
         )
         await journal.start()
         stack.push_async_callback(_stop, journal)
@@ -96,8 +114,11 @@ async def serve(
             )
             await stack.enter_async_context(meanwhile(compared.run()))
         await stack.enter_async_context(guarding(guard, store, budgets, ledger, clock.now_micros))
-        app = create_app(parts, budgets)
-        server = _Server(_settings(app), address=_address(config, listener))
+        administration = await stack.enter_async_context(
+            administering(parts, kafka_servers, budgets=budgets, prices=prices, teams=Teams(), cache=caching)
+        )
+        app = create_app(parts, administration)
+        server = _Server(_settings(app, tls), address=_address(config, listener))
         await server.serve(sockets=[listener])
         if server.server_state.tasks:  # cancelled at the deadline: let them journal their events
             await asyncio.wait(server.server_state.tasks, timeout=_CANCELLED_S)
@@ -120,7 +141,7 @@ async def _providers(config: Config, models: Models | None) -> AsyncIterator[Ser
         providers = []
         for settings in given:
             if settings.kind == "simulated":
-                simulated = models or SimulatedModels()
+                simulated = models or SimulatedModels(settings.profiles or PROFILES)
                 address = await stack.enter_async_context(serving(SimulatedProvider(simulated)))
                 names = settings.models or tuple(simulated.models)
                 settings = replace(settings, base_url=address, models=names)  # noqa: PLW2901 - the same, placed
@@ -159,11 +180,11 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-def _settings(app: ASGIApp) -> uvicorn.Config:
+def _settings(app: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         interface="asgi3",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -171,6 +192,7 @@ def _settings(app: ASGIApp) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_DRAIN_S,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
 
 
@@ -196,4 +218,5 @@ def _listen(config: Config) -> Generator[socket.socket]:
 
 def _address(config: Config, listener: socket.socket) -> str:
     host = f"[{config.gateway_host}]" if ":" in config.gateway_host else config.gateway_host
-    return f"http://{host}:{listener.getsockname()[1]}"
+    scheme = "https" if config.tls_certificate else "http"
+    return f"{scheme}://{host}:{listener.getsockname()[1]}"

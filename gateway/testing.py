@@ -1,19 +1,38 @@
-"""Public fakes: a publisher that remembers, and models that follow a script."""
+"""Public fakes: a publisher and an audit log that remember, and models that follow a script."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
 
 from gateway.simulated import Call, Piece
 from spendstream.codec import TOKENS
 from spendstream.errors import TransientError
 from spendstream.events import TokenUsage
 
-__all__ = ["RecordingPublisher", "ScriptedModels", "Step"]
+__all__ = ["RecordingAudit", "RecordingPublisher", "ScriptedModels", "Step"]
 
 Step = Piece | Exception | asyncio.Event
 """A piece to yield, an error to raise, or an event to wait for."""
+
+
+class RecordingAudit:
+    """Keeps entries, as kind and fields; `broken` makes it fail as one with a full disk does."""
+
+    def __init__(self) -> None:
+        self.broken = False
+        self.entries: list[tuple[str, Mapping[str, Any]]] = []
+
+    def note(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Keep an entry."""
+        self.entries.append((kind, fields))
+
+    async def record(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Keep an entry, or fail."""
+        if self.broken:
+            raise TransientError("the audit log cannot be written", retry_after=5)
+        self.note(kind, fields)
 
 
 class RecordingPublisher:

@@ -7,7 +7,6 @@ together. A secret never shows in a repr, a log or an error.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,14 +17,18 @@ import msgspec
 from msgspec import Meta, Struct
 
 from spendstream.errors import ConfigError
+from spendstream.keys import ApiKey
+from spendstream.mistakes import did_you_mean, mistakes
 
-__all__ = ["ApiKey", "Config", "ProviderSettings", "Secret", "load"]
+__all__ = ["Config", "Profile", "ProviderSettings", "Secret", "load"]
 
 ENV_PREFIX = "SPENDSTREAM_"
 FILE_VARIABLE = "SPENDSTREAM_CONFIG"
+_LEAST_SECRET = 32
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Positive = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Secret(str):
@@ -37,16 +40,22 @@ class Secret(str):
         return "Secret(***)"
 
 
-class ApiKey(Struct, frozen=True, kw_only=True):
-    """A gateway key, known by the SHA-256 of its secret, and whose spend its calls are."""
+class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a simulated model behaves: times in seconds, rate in tokens a second, errors as a share of calls.
 
-    id: str
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-    team: str
-    org: str = ""
-    project: str = ""
-    environment: str = ""
-    service: str = ""
+    Of the input, `cached_input` is the share that a provider's own cache knows; before it answers, a model
+    thinks for `mean_reasoning_tokens`.
+    """
+
+    time_to_first_token: Annotated[float, Meta(ge=0, le=600)]
+    tokens_per_second: Annotated[float, Meta(gt=0)]
+    mean_output_tokens: Annotated[int, Meta(ge=1, le=1_000_000)]
+    mean_reasoning_tokens: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    cached_input: Share = 0.0
+    error_rate: Share = 0.0
+    """How many calls fail before their answer begins."""
+    break_rate: Share = 0.0
+    """How many streams break off in the middle."""
 
 
 class ProviderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,6 +70,8 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long it may be silent."""
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
     """How often a call that failed in passing is made again."""
+    profiles: Mapping[str, Profile] = {}
+    """Of a simulated one: how its models behave, by name. With none, it has three that are well known."""
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -73,11 +84,14 @@ class Config(Struct, frozen=True, kw_only=True):
     data_dir: Path = Path("~/.local/share/spendstream")
     """Where the embedded parts and the spools keep their files."""
     gateway_host: str = "127.0.0.1"
-    """Where the gateway listens; on any address but loopback it needs `api_keys`."""
+    """Where the gateway listens; on any address but loopback it needs a `key_secret`."""
     gateway_port: Port = 8080
     """0 takes any free port."""
     api_keys: tuple[ApiKey, ...] = ()
-    """Who may call the gateway. With none, it serves loopback only and believes the caller's headers."""
+    """Who may call the gateway, beside those with a key from the admin API; see docs/security.md."""
+    key_secret: Secret = Secret()
+    """What the hashes of API keys are keyed with, 32 characters or more. With it every call needs a key;
+    without it the gateway serves loopback only and believes the caller's headers."""
     provider: tuple[ProviderSettings, ...] = ()
     """Who runs the models; of several that have the same one, the earlier is asked first. With none, a
     simulated provider answers."""
@@ -107,6 +121,12 @@ class Config(Struct, frozen=True, kw_only=True):
     """A file of budgets, which the workers watch; see docs/budgets.md."""
     admin_key_sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
     """The SHA-256 of the key to the gateway's admin API, in hex; with none, that is off."""
+    audit_calls: bool = False
+    """Whether the audit log has the decision on every call, too: who, which model, and why it was refused."""
+    tls_certificate: Path | None = None
+    """The gateway's certificate in PEM, with those that it depends on; needs `tls_key`."""
+    tls_key: Path | None = None
+    """The certificate's private key in PEM, without a password."""
     slack_webhook: Secret = Secret()
     """The address of a Slack incoming webhook that alerts are sent to."""
     worker_metrics_port: Port = 0
@@ -125,6 +145,9 @@ class Config(Struct, frozen=True, kw_only=True):
     """How many events sent together may share a record, as lines; 1 if others read the topics too."""
     spool_max_bytes: Positive = 1 << 30
     """What the gateway may owe to Kafka before it answers 503."""
+    otlp_endpoint: str = ""
+    """Where an OpenTelemetry collector takes OTLP over HTTP, such as "http://collector:4318", for the traces
+    of the gateway's calls; with none there are none. It takes `pip install 'spendstream[tracing]'`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged, from this level up."""
 
@@ -138,18 +161,18 @@ def load(env: Mapping[str, str], path: Path | None = None) -> Config:
         path = Path(env[FILE_VARIABLE])
     types = get_type_hints(Config, include_extras=True)
     given = _from_file(path) | _from_env(env)
-    mistakes, values = [], {}
+    wrong: list[str] = []
+    values = {}
     for name, (raw, where) in given.items():
         if name not in types:
-            mistakes.append(f"{where}: no such setting{_did_you_mean(name, types)}")
-            continue
-        try:
+            wrong.append(f"{where}: no such setting{did_you_mean(name, types)}")
+        elif found := [f"{where}: {mistake}" for mistake in mistakes(raw, types[name], _convert)]:
+            wrong += found
+        else:
             values[name] = _convert(raw, types[name])
-        except (msgspec.ValidationError, ValueError) as error:
-            mistakes.append(f"{where}: {_reason(error)}")
-    mistakes += _check_together(values)
-    if mistakes:
-        raise ConfigError("\n".join(mistakes))
+    wrong += _check_together(values)
+    if wrong:
+        raise ConfigError("\n".join(wrong))
     config = Config(**values)
     return msgspec.structs.replace(config, data_dir=config.data_dir.expanduser())
 
@@ -179,23 +202,49 @@ def _convert(raw: Any, kind: Any) -> Any:
 
 
 def _check_together(values: Mapping[str, Any]) -> list[str]:
-    mistakes = []
+    found = []
     address = urlsplit(values.get("clickhouse", ""))
     if values.get("clickhouse") and (address.scheme not in ("http", "https") or not address.hostname):
-        mistakes.append("clickhouse: expected an address like http://host:8123")
-    host = values.get("gateway_host", "127.0.0.1")
-    if host not in ("127.0.0.1", "::1", "localhost") and not values.get("api_keys"):
-        mistakes.append(
-            f"gateway_host: {host} can be reached from other machines, and there are no api_keys: add some"
+        found.append("clickhouse: expected an address like http://host:8123")
+    collector = urlsplit(values.get("otlp_endpoint", ""))
+    if values.get("otlp_endpoint") and (collector.scheme not in ("http", "https") or not collector.hostname):
+        found.append("otlp_endpoint: expected an address like http://host:4318")
+    for provider in values.get("provider", ()):
+        found += _check_profiles(provider)
+    return found + _check_keys(values) + _check_tls(values)
+
+
+def _check_keys(values: Mapping[str, Any]) -> list[str]:
+    found = []
+    host, secret = values.get("gateway_host", "127.0.0.1"), values.get("key_secret", "")
+    if secret and len(secret) < _LEAST_SECRET:
+        found.append(f"key_secret: expected {_LEAST_SECRET} characters or more, found {len(secret)}")
+    if host not in ("127.0.0.1", "::1", "localhost") and not secret:
+        found.append(
+            f"gateway_host: {host} can be reached from other machines, and there is no key_secret: set one"
         )
-    return mistakes
+    keys = values.get("api_keys", ())
+    if keys and not secret:
+        found.append("api_keys: need the key_secret that they were made with")
+    ids = [key.id for key in keys]
+    found += [f"api_keys: {name} is there twice" for name in sorted({i for i in ids if ids.count(i) > 1})]
+    return found
 
 
-def _reason(error: Exception) -> str:
-    text = str(error)
-    return text[:1].lower() + text[1:]
+def _check_tls(values: Mapping[str, Any]) -> list[str]:
+    if (values.get("tls_certificate") is None) != (values.get("tls_key") is None):
+        return ["tls_certificate: tls_certificate and tls_key need each other"]
+    return []
 
 
-def _did_you_mean(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+def _check_profiles(provider: ProviderSettings) -> list[str]:
+    """Return the mistakes that a provider's profiles are, or that there are none for its models."""
+    if not provider.profiles:
+        return []
+    if provider.kind != "simulated":
+        return [f"provider {provider.name}: profiles: only simulated models have some"]
+    return [
+        f"provider {provider.name}: models: {model} has no profile"
+        for model in provider.models
+        if model not in provider.profiles
+    ]

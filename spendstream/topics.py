@@ -16,6 +16,10 @@ __all__ = [
     "ALL_TOPICS",
     "BUDGETS",
     "DEAD_LETTERS",
+    "KEYS",
+    "PRICES",
+    "ROUTES",
+    "TEAMS",
     "USAGE_PODS",
     "USAGE_TOKENS",
     "WORKER_GROUP",
@@ -67,16 +71,26 @@ ALERTS = Topic(
     max_record_bytes=MAX_EVENT_BYTES,
 )
 
-BUDGETS = Topic(
-    name="budgets",
-    holds="Budgets set through the admin API, with all versions; compacted: the newest record of each stays",
-    keyed_by="budget id",
-    partitions=1,
-    cleanup="compact",
-    max_record_bytes=MAX_EVENT_BYTES,
-)
 
-ALL_TOPICS = (USAGE_TOKENS, USAGE_PODS, ALERTS, BUDGETS, DEAD_LETTERS)
+def _documents(name: str, holds: str, keyed_by: str) -> Topic:
+    """Return a topic of what operators set: the newest record of each document stays."""
+    return Topic(
+        name=name,
+        holds=f"{holds} set through the admin API; compacted: the newest record of each stays",
+        keyed_by=keyed_by,
+        partitions=1,
+        cleanup="compact",
+        max_record_bytes=MAX_EVENT_BYTES,
+    )
+
+
+BUDGETS = _documents("budgets", "Budgets, with all versions,", "budget id")
+KEYS = _documents("keys", "API keys, known by keyed hashes,", "key id")
+TEAMS = _documents("teams", "Teams and what they opted in to,", "team")
+PRICES = _documents("prices", "Prices that beat the published ones,", "id")
+ROUTES = _documents("routes", "Routes", "route name")
+
+ALL_TOPICS = (USAGE_TOKENS, USAGE_PODS, ALERTS, BUDGETS, KEYS, TEAMS, PRICES, ROUTES, DEAD_LETTERS)
 
 WORKER_GROUP = "spendstream-worker"
 """The consumer group of the stream processors; what it has committed has landed in ClickHouse."""

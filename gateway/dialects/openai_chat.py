@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -111,6 +112,7 @@ class _Reply(Struct, frozen=True):
     error: _Error | None = None
 
 
+_TEXT = re.compile(rb'"(?:content|reasoning_content|refusal|text)"\s*:\s*"[^"]|"tool_calls"\s*:\s*\[')
 _requests = msgspec.json.Decoder(_Request)
 _replies = msgspec.json.Decoder(_Reply)
 _anything = msgspec.json.Decoder()
@@ -219,8 +221,7 @@ class _ChatStream:
 
     def has_text(self, data: bytes) -> bool:
         """Tell whether there is any text in what the provider sent."""
-        told = b'"content":"' in data and b'"content":""' not in data
-        return told or b'"tool_calls":' in data or b'"text":"' in data
+        return _TEXT.search(data) is not None
 
     def outcome(self) -> Outcome:
         """Return what it has come to until now."""
@@ -252,9 +253,9 @@ def _stripped(block: bytes) -> bytes:
         return block + b"\n\n" if block.strip() else b""
     try:
         chunk = _anything.decode(block.partition(b"data:")[2])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return block + b"\n\n"
-    if "usage" not in chunk:
+    if not isinstance(chunk, dict) or "usage" not in chunk:
         return block + b"\n\n"
     if not chunk.get("choices") and chunk["usage"] is not None:
         return b""

@@ -70,6 +70,21 @@ class Provider:
         }
         self._breakers = {model: Breaker() for model in settings.models}
 
+    @property
+    def address(self) -> Address:
+        """Where it is."""
+        return self._client.address
+
+    @property
+    def breakers(self) -> Mapping[str, Breaker]:
+        """The breakers of its models."""
+        return self._breakers
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections to it have an answer under way, and how many wait for another request."""
+        return self._client.connections
+
     def speaks(self, path: str) -> bool:
         """Tell whether it has the dialect at a path."""
         return path in self._heads
@@ -78,9 +93,12 @@ class Provider:
         """Return the breaker of one of its models."""
         return self._breakers[model]
 
-    async def send(self, path: str, forwarded: bytes, body: bytes) -> Answer:
-        """Send a request in the dialect at `path`; return the answer once it has begun. Raises BrokenOff."""
-        return await self._client.post(self._heads[path] + forwarded, body)
+    async def send(self, path: str, headers: bytes, body: bytes) -> Answer:
+        """Send a request in the dialect at `path`, with some more lines of headers.
+
+        Returns the answer once it has begun. Raises BrokenOff.
+        """
+        return await self._client.post(self._heads[path] + headers, body)
 
     async def close(self) -> None:
         """End all connections."""

@@ -22,6 +22,8 @@ _COMMANDS = {
     "reprice": "Give events that had no price their costs, once there is one.",
     "load": "Send made-up traffic to a gateway.",
     "gateway": "Run the gateway.",
+    "keys": "Make API keys.",
+    "audit": "Look at the audit log of the gateway, and verify it.",
     "worker": "Run a stream processor.",
     "sink": "Run the sinks.",
     "doctor": "Check that everything is there, up to date and in agreement.",

@@ -7,10 +7,19 @@ from __future__ import annotations
 
 from spendstream.config import Config
 from spendstream.pricing.book import PriceBook, Rates
+from spendstream.pricing.live import LivePrices
 from spendstream.pricing.overrides import read_overrides
 from spendstream.pricing.simulation import simulation_book
 
-__all__ = ["PriceBook", "Rates", "book_from", "simulation_book", "standard_book"]
+__all__ = [
+    "LivePrices",
+    "PriceBook",
+    "Rates",
+    "book_from",
+    "live_book_from",
+    "simulation_book",
+    "standard_book",
+]
 
 
 def standard_book() -> PriceBook:
@@ -25,7 +34,13 @@ def book_from(config: Config) -> PriceBook:
 
     Raises ConfigError with every mistake in the price file.
     """
-    shipped = standard_book().over(simulation_book())
-    if config.price_file is None:
-        return shipped
-    return read_overrides(config.price_file).over(shipped)
+    return live_book_from(config)
+
+
+def live_book_from(config: Config) -> LivePrices:
+    """Return the same book, into which prices can be put that the price file beats, and no other.
+
+    Raises ConfigError with every mistake in the price file.
+    """
+    own = read_overrides(config.price_file) if config.price_file else PriceBook()
+    return LivePrices(own, standard_book().over(simulation_book()))

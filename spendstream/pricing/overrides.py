@@ -7,6 +7,8 @@ effective_from = 2026-01-01        # optional; a date (midnight UTC) or a date-t
 input_per_million = "2.50"         # dollars, exactly as written: no binary fraction comes near them
 output_per_million = "10.00"
 cache_read_per_million = "1.25"    # optional, as is cache_write_per_million: else the price of input
+cache_write_1h_per_million = "5"   # optional; else twice the price of input for Claude, that of
+                                   # cache_write_per_million for all others
 source = "contract 4711"           # optional
 """
 
@@ -15,7 +17,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -24,9 +26,12 @@ from typing import Any
 from spendstream.clock import to_micros
 from spendstream.errors import ConfigError
 from spendstream.money import parse_usd
-from spendstream.pricing.book import PriceBook, Rates, table
+from spendstream.pricing.book import PriceBook, Rates, hour_of_cache, table
 
-__all__ = ["read_overrides"]
+__all__ = ["Entry", "conflicts", "mistakes_in", "rates_in", "read_overrides"]
+
+Entry = tuple[str, str, Rates]
+"""Provider, model and rates."""
 
 _REQUIRED = ("model", "input_per_million", "output_per_million")
 _KNOWN = (
@@ -35,6 +40,7 @@ _KNOWN = (
     "effective_from",
     "cache_read_per_million",
     "cache_write_per_million",
+    "cache_write_1h_per_million",
     "source",
 )
 _EPOCH = date(1970, 1, 1)
@@ -43,13 +49,13 @@ _EPOCH = date(1970, 1, 1)
 def read_overrides(path: Path) -> PriceBook:
     """Return the book in a price file; raise ConfigError with one line for each mistake in it."""
     mistakes: list[str] = []
-    entries = []
+    entries: list[Entry] = []
     for place, raw in _entries(_document(path), path, mistakes):
-        found = list(_mistakes(raw))
+        found = list(mistakes_in(raw))
         mistakes += [f"{place}: {mistake}" for mistake in found]
         if not found:
-            entries.append((raw.get("provider", ""), raw["model"], _rates(raw, path)))
-    mistakes += _conflicts(entries, path)
+            entries.append((raw.get("provider", ""), raw["model"], rates_in(raw, path.name)))
+    mistakes += [f"{path}: {conflict}" for conflict in conflicts(entries)]
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return PriceBook(table(entries))
@@ -83,7 +89,8 @@ def _entries(
         yield (f"{place} ({raw['model']})" if isinstance(raw.get("model"), str) else place), raw
 
 
-def _mistakes(raw: dict[str, Any]) -> Iterator[str]:
+def mistakes_in(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with an entry, each with its field in front."""
     for name in raw:
         if name not in _KNOWN:
             close = difflib.get_close_matches(name, _KNOWN, n=1)
@@ -119,15 +126,19 @@ def _time_mistakes(value: Any) -> Iterator[str]:
         yield f"effective_from: expected a date like 2026-01-01, without quotes, found {value!r}"
 
 
-def _rates(raw: dict[str, Any], path: Path) -> Rates:
-    plain = raw["input_per_million"]
+def rates_in(raw: Mapping[str, Any], source: str) -> Rates:
+    """Return the rates of an entry without mistakes; `source` is what it does not name."""
+    plain, an_hour = raw["input_per_million"], raw.get("cache_write_1h_per_million")
     return Rates(
         input=parse_usd(plain),
         output=parse_usd(raw["output_per_million"]),
         cache_read=parse_usd(raw.get("cache_read_per_million", plain)),
         cache_write=parse_usd(raw.get("cache_write_per_million", plain)),
+        cache_write_1h=hour_of_cache(raw["model"], parse_usd(plain))
+        if an_hour is None
+        else parse_usd(an_hour),
         effective_from=to_micros(_moment(raw.get("effective_from", _EPOCH))),
-        source=raw.get("source", path.name),
+        source=raw.get("source", source),
     )
 
 
@@ -135,7 +146,7 @@ def _moment(value: date) -> datetime:
     return value if isinstance(value, datetime) else datetime.combine(value, time(), UTC)
 
 
-def _conflicts(entries: list[tuple[str, str, Rates]], path: Path) -> Iterator[str]:
+def conflicts(entries: Sequence[Entry]) -> Iterator[str]:
     """Say which models have two prices from the same moment on."""
     starts = Counter(
         (provider.lower(), model.lower(), rates.effective_from) for provider, model, rates in entries
@@ -143,4 +154,4 @@ def _conflicts(entries: list[tuple[str, str, Rates]], path: Path) -> Iterator[st
     for (provider, model, _), count in starts.items():
         if count > 1:
             name = f"{provider}/{model}" if provider else model
-            yield f"{path}: {count} entries price {name} from the same moment: keep one"
+            yield f"{count} entries price {name} from the same moment: keep one"

@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from hashlib import sha256
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,9 @@ from spendstream.adapters.kafka import ensure_topics
 from spendstream.adapters.spool import Spool
 from spendstream.clock import now_micros
 from spendstream.codec import TOKENS
-from spendstream.config import ApiKey, Config, ProviderSettings
+from spendstream.config import Config, ProviderSettings, Secret
 from spendstream.events import TokenUsage
+from spendstream.keys import ApiKey, KeyHasher, new_key
 from spendstream.pricing import simulation_book
 from spendstream.topics import USAGE_TOKENS
 from tests.fixtures.kafka import read_topic
@@ -209,14 +210,18 @@ class TestOpenAIClient:
 
 
 def test_a_key_is_needed_where_keys_are_configured_and_says_whose_spend_it_is():
-    key = ApiKey(id="k1", sha256=sha256(b"sk-test").hexdigest(), team="ads")
-    with running(SimulatedModels(RELIABLE, speed=math.inf), api_keys=(key,)) as server:
+    secret = "s" * 32
+    known_key = new_key("k1")
+    key = ApiKey(id="k1", hash=KeyHasher(secret).hash(known_key), team="ads")
+    with running(
+        SimulatedModels(RELIABLE, speed=math.inf), key_secret=Secret(secret), api_keys=(key,)
+    ) as server:
         with server.client(api_key="sk-wrong") as stranger:
             with pytest.raises(openai.AuthenticationError):
                 stranger.chat.completions.create(model="gpt-4", messages=MESSAGES)
             with pytest.raises(openai.AuthenticationError):
                 stranger.models.list()
-        with server.client(api_key="sk-test", default_headers={"x-spendstream-team": "other"}) as known:
+        with server.client(api_key=known_key, default_headers={"x-spendstream-team": "other"}) as known:
             known.chat.completions.create(model="gpt-4", messages=MESSAGES)
         assert server.request("GET", "/health")[0] == 200
         (event,) = server.publisher.events
@@ -239,7 +244,7 @@ def test_a_provider_s_failure_in_mid_stream_reaches_the_client_as_an_error():
         with pytest.raises(openai.APIError, match="it broke"):
             next(chunks)
         assert got == ["", "So far"]
-        (event,) = server.publisher.events
+        (event,) = wait_until(lambda: server.publisher.events)  # the provider's error is not held back for it
         assert (event.status, event.usage_source) == (502, "interrupted")
 
 
@@ -367,6 +372,17 @@ def test_on_sigterm_running_requests_finish_and_the_process_exits_with_zero(tmp_
         assert journalled(tmp_path)[-1].status == 200
 
 
+def test_a_gateway_that_is_stopped_has_sent_the_traces_of_its_calls(tmp_path, collector):
+    with process(tmp_path, SPENDSTREAM_OTLP_ENDPOINT=collector.url) as gateway:
+        assert ask(gateway.url()).choices
+        gateway.signal(signal.SIGTERM)
+        code, said = gateway.end()
+        assert code == 0, said
+    call = collector.spans[-1]
+    event = journalled(tmp_path)[-1]
+    assert (call["name"], call["spendstream.request_id"]) == ("chat claude-haiku", str(event.id))
+
+
 async def test_at_its_deadline_the_gateway_cuts_what_still_runs_and_journals_it(
     tmp_path, monkeypatch, capsys
 ):
@@ -377,10 +393,10 @@ async def test_at_its_deadline_the_gateway_cuts_what_still_runs_and_journals_it(
     async with asyncio.timeout(DEADLINE_S):
         gateway = asyncio.create_task(serving.serve(config, NOWHERE, provider))
         said = ""
-        while "ready" not in said:
+        while (ready := re.search(r"gateway ready on \S+:(\d+)\n", said)) is None:
             await asyncio.sleep(0.01)
             said += capsys.readouterr().out
-        port = int(said.strip().rpartition(":")[2])
+        port = int(ready[1])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         body = json.dumps({"model": "gpt-4", "messages": MESSAGES, "stream": True}).encode()
         writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n")

@@ -2,94 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from gateway.app import assemble, create_app
-from gateway.testing import RecordingPublisher
-from gateway.upstream.serving import Serving
-from spendstream.budgets import Budget, BudgetFile, Calendar, entries
-from spendstream.budgets.documents import MAX_DOCUMENT_BYTES, BudgetDocument, decode
-from spendstream.config import Config
-from spendstream.errors import BrokerUnavailable
+from spendstream.budgets import entries
+from spendstream.budgets.documents import decode
+from spendstream.documents import MAX_DOCUMENT_BYTES
 from spendstream.money import PICO
-from spendstream.pricing import simulation_book
+from tests.fixtures.administration import DIGEST, Admin, Answer
 
-KEY = "of-the-admin"
-DIGEST = sha256(KEY.encode()).hexdigest()
-IN_FILE = Budget(id="of-the-file", name="f", amount=PICO, period=Calendar(unit="month"))
 SEARCH = {"versions": [{"amount": "500 USD", "period": "month", "scope": {"team": "search"}}]}
 
 
-class Answer(NamedTuple):
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Kept:
-    """Budgets in memory; `away` is a Kafka that does not answer."""
-
-    def __init__(self) -> None:
-        self.file = BudgetFile(budgets=[IN_FILE])
-        self.found: dict[str, BudgetDocument] = {}
-        self.away = False
-
-    async def documents(self) -> Mapping[str, BudgetDocument]:
-        if self.away:
-            raise BrokerUnavailable("Kafka is away", retry_after=1.2)
-        return self.found
-
-    async def put(self, document: BudgetDocument) -> None:
-        self.found[document.id] = document
-
-    async def delete(self, budget_id: str) -> None:
-        del self.found[budget_id]
-
-
-class Admin:
-    """Talks ASGI to a gateway."""
-
-    def __init__(self, digest: str = DIGEST) -> None:
-        self.kept = Kept()
-        config = Config(admin_key_sha256=digest)
-        parts = assemble(config, Serving([]), RecordingPublisher(), simulation_book(), lambda: 0)
-        self._app = create_app(parts, self.kept)
-
-    async def ask(
-        self, method: str, path: str, body: Any = None, *, key: str | None = KEY, **headers: str
-    ) -> Answer:
-        raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-        if key is not None:
-            named.append((b"authorization", f"Bearer {key}".encode()))
-        sent: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": raw, "more_body": False}
-
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
-
-        scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method,
-            "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "scheme": "http",
-            "headers": named, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
-        }  # fmt: skip
-        await self._app(scope, receive, send)
-        found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        return Answer(sent[0]["status"], found, b"".join(part.get("body", b"") for part in sent[1:]))
-
-    async def put(self, budget_id: str, document: Any = SEARCH, **headers: str) -> Answer:
-        return await self.ask("PUT", f"/admin/budgets/{budget_id}", document, **headers)
+async def put(admin: Admin, budget_id: str, document: Any = SEARCH, **headers: str) -> Answer:
+    return await admin.ask("PUT", f"/admin/budgets/{budget_id}", document, **headers)
 
 
 @pytest.fixture
@@ -98,7 +25,7 @@ def admin() -> Admin:
 
 
 async def test_a_budget_that_is_set_is_shown_as_it_was_written_until_it_is_deleted(admin: Admin) -> None:
-    written = await admin.put("search")
+    written = await put(admin, "search")
     assert (written.status, written.json) == (200, SEARCH)
     assert admin.kept.found["search"].budgets[0].amount == 500 * PICO
     shown = await admin.ask("GET", "/admin/budgets/search")
@@ -121,14 +48,15 @@ async def test_without_a_configured_key_there_is_no_admin_api(path: str) -> None
 @pytest.mark.parametrize("key", [None, "", "wrong", DIGEST, "of-the-admin\u00fc"])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 async def test_who_lacks_the_key_sees_and_changes_nothing(admin: Admin, method: str, key: str | None) -> None:
-    await admin.put("search")
+    await put(admin, "search")
     answer = await admin.ask(method, "/admin/budgets/search", b"{}", key=key)
     assert (answer.status, answer.json["error"]["code"]) == (401, "invalid_admin_key")
     assert list(admin.kept.found) == ["search"]
 
 
 async def test_every_mistake_is_told_at_once_with_its_field(admin: Admin) -> None:
-    answer = await admin.put(
+    answer = await put(
+        admin,
         "search",
         {
             "versions": [
@@ -172,41 +100,41 @@ async def test_every_mistake_is_told_at_once_with_its_field(admin: Admin) -> Non
     ],
 )
 async def test_what_is_no_budget_is_refused(admin: Admin, body: bytes, field: str) -> None:
-    answer = await admin.put("search", body)
+    answer = await put(admin, "search", body)
     assert (answer.status, answer.json["mistakes"][0]["field"]) == (400, field)
 
 
 async def test_a_name_that_cannot_be_one_and_a_document_that_is_too_long_are_refused(admin: Admin) -> None:
-    answer = await admin.put("-no")
+    answer = await put(admin, "-no")
     assert (answer.status, answer.json["mistakes"][0]["field"]) == (400, "id")
-    assert (await admin.put("search", b" " * (MAX_DOCUMENT_BYTES + 1))).status == 413
+    assert (await put(admin, "search", b" " * (MAX_DOCUMENT_BYTES + 1))).status == 413
 
 
 async def test_a_budget_of_the_file_is_changed_in_the_file_alone(admin: Admin) -> None:
-    assert (await admin.put("of-the-file")).status == 409
+    assert (await put(admin, "of-the-file")).status == 409
     assert (await admin.ask("DELETE", "/admin/budgets/of-the-file")).status == 409
 
 
 async def test_a_change_can_be_bound_to_the_state_that_it_is_a_change_of(admin: Admin) -> None:
-    assert (await admin.put("search", if_match="*")).status == 412
-    tag = (await admin.put("search")).headers["etag"]
+    assert (await put(admin, "search", if_match="*")).status == 412
+    tag = (await put(admin, "search")).headers["etag"]
     raised = {"versions": [{**SEARCH["versions"][0], "amount": "600 USD"}]}
-    assert (await admin.put("search", raised, if_match=tag)).status == 200
-    assert (await admin.put("search", raised, if_match=tag)).status == 412
+    assert (await put(admin, "search", raised, if_match=tag)).status == 200
+    assert (await put(admin, "search", raised, if_match=tag)).status == 412
     assert (await admin.ask("DELETE", "/admin/budgets/search", if_match=tag)).status == 412
     assert (await admin.ask("DELETE", "/admin/budgets/search", if_match="*")).status == 204
 
 
 async def test_while_kafka_is_away_a_caller_is_told_to_come_back(admin: Admin) -> None:
     admin.kept.away = True
-    answer = await admin.put("search")
+    answer = await put(admin, "search")
     assert (answer.status, answer.headers["retry-after"]) == (503, "2")
     assert answer.json["error"]["message"] == "Kafka is away"
 
 
 async def test_the_description_names_every_field_that_a_budget_has(admin: Admin) -> None:
     described = (await admin.ask("GET", "/admin/openapi.json", key=None)).json
-    put = described["paths"]["/budgets/{budget_id}"]["put"]
+    put = described["paths"]["/budgets/{name}"]["put"]
     version = put["requestBody"]["content"]["application/json"]["schema"]["properties"]["versions"]["items"]
     assert {"400", "401", "409", "412", "413", "503"} <= put["responses"].keys()
     assert version["properties"].keys() == {*entries._PARSERS, "scope"}

@@ -65,10 +65,9 @@ async def call(*providers: Provider) -> tuple[list[str], bytes]:
     begun = await begin(
         [Candidate(one, "gpt-4") for one in providers],
         CHAT,
-        b"",
         lambda model: DIALECTS[CHAT].forward(ASK, model),
         stream=False,
-        tried=lambda candidate: tried.append(candidate.provider.name),
+        tried=lambda candidate: tried.append(candidate.provider.name) or b"",
         failed=lambda _: None,
     )
     return tried, begun.first

@@ -1,11 +1,12 @@
 """A gateway as a process, in front of a provider that answers at once, for the official client libraries.
 
 Nothing here needs our packages, so that client libraries that do not go with them can run in an environment
-of their own: `SPENDSTREAM_PYTHON` then names the Python that has ours.
+of their own: `GATEWAY_PYTHON` then names the Python that has ours.
 """
 
 from __future__ import annotations
 
+import hmac
 import os
 import re
 import subprocess
@@ -13,15 +14,15 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from tests.integration.clients.provider import Provider
 
-KEY = "sk-clients"
+KEY = f"sk-spend-clients-{'c' * 43}"
 CHAT_MODEL, EMBEDDING_MODEL, CLAUDE = "gpt-4o-mini", "text-embedding-3-small", "claude-haiku-4-5"
+_SECRET = "of the server, and long enough for one"
 _ROOT = Path(__file__).parents[3]
 _READY = re.compile(r"gateway ready on (\S+)")
 _DEADLINE_S = 60
@@ -40,7 +41,7 @@ def gateway(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Ite
     log = folder / "gateway.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [os.environ.get("SPENDSTREAM_PYTHON", sys.executable), "-m", "spendstream", "gateway"],
+            [os.environ.get("GATEWAY_PYTHON", sys.executable), "-m", "spendstream", "gateway"],
             cwd=_ROOT,
             env={**os.environ, "SPENDSTREAM_CONFIG": str(_config(folder, provider)), "PYTHONUNBUFFERED": "1"},
             stdout=output,
@@ -66,10 +67,11 @@ def _config(folder: Path, provider: Provider) -> Path:
 kafka = "127.0.0.1:1"
 data_dir = "{folder}"
 gateway_port = 0
+key_secret = "{_SECRET}"
 
 [[api_keys]]
 id = "clients"
-sha256 = "{sha256(KEY.encode()).hexdigest()}"
+hash = "{hmac.digest(_SECRET.encode(), KEY.encode(), "sha256").hex()}"
 team = "search"
 
 [[provider]]
