@@ -95,7 +95,7 @@ class Caching:
             return
         sought = self._sought(exchange, body, wishes)
         exchange.hit = await self._found(exchange, sought)
-        if exchange.hit is None and self._semantic is not None:
+        if exchange.hit is None and self._semantic is not None and exchange.mask is None:
             try:
                 sought, exchange.hit = await self._meant(self._semantic, exchange, body, sought)
             except BaseException:
