@@ -19,7 +19,7 @@ test-kafka: $(READY)
 test-clients: $(READY)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .cache/clients
 	$(BIN)/uv pip install --quiet --python .cache/clients/bin/python -r tests/integration/clients/requirements.txt
-	SPENDSTREAM_PYTHON=$(CURDIR)/$(BIN)/python .cache/clients/bin/python -m pytest -W default \
+	GATEWAY_PYTHON=$(CURDIR)/$(BIN)/python .cache/clients/bin/python -m pytest -W default \
 	    --confcutdir=tests/integration/clients tests/integration/clients
 
 check: $(READY)
@@ -42,6 +42,7 @@ benchmark: $(READY)
 
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --group dev \
+	    --extra semantic --extra tracing \
 	    --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
 clean:

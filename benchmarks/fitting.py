@@ -30,7 +30,7 @@ __all__ = ["fit", "threshold"]
 
 _FOLDS = 4
 _SEEDS = (0, 1)
-_DEPTHS = (128, 300)
+_DEPTHS = (64, 128, 300, 384)
 _LEAST_QUESTIONS = 3  # of a stem whose rarity is known
 _LEAST_PAIRS = 8  # of a wording that has a weight
 _LEAST_SPREAD = 1e-3

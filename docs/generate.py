@@ -15,8 +15,10 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from gateway.metrics import GatewayMetrics
+from gateway.upstream.serving import Serving
 from sinks.metrics import SinkMetrics
 from spendstream import __version__, config, events, topics
+from spendstream.adapters.publisher import Publisher
 from spendstream.cli import cli
 from spendstream.config import Config
 from spendstream.events import Event, PodUsage, TokenUsage
@@ -28,7 +30,8 @@ EVENTS: Mapping[str, tuple[topics.Topic, type[Event]]] = {
     "PodUsage": (topics.USAGE_PODS, PodUsage),
 }
 _PARTS: Mapping[str, Callable[[CollectorRegistry], object]] = {
-    "Gateway": GatewayMetrics,
+    "Gateway": lambda registry: GatewayMetrics(registry, Serving(())),
+    "The gateway's way to Kafka": lambda registry: Publisher(Path(), "", max_bytes=1, registry=registry),
     "Worker": WorkerMetrics,
     "Sinks": SinkMetrics,
 }
@@ -171,7 +174,7 @@ def _metrics() -> str:
         _NOTE,
         "Each part answers Prometheus on loopback: the gateway at `/metrics` of its own port, the worker and",
         "the sinks on `worker_metrics_port` and `sink_metrics_port`. Labels have few values: topics,",
-        "partitions, stages and the models that the gateway serves; never users or teams.",
+        "partitions, stages, and the providers, models and routes of the gateway; never users or teams.",
         "",
     ]
     for name, register in _PARTS.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -22,18 +22,24 @@ from gateway.choosing import Choosing
 from gateway.dialects import DIALECTS
 from gateway.headers import peer, read_headers
 from gateway.limiting import Limiting
+from gateway.masking import Masking
 from gateway.meter import Meter, Publisher
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
 from gateway.security import Security
 from gateway.settled import SettledSpend
+from gateway.shortening import Shortening
 from gateway.upstream.serving import Serving
 from spendstream.config import Config
 from spendstream.keys import KeyHasher
 from spendstream.limits.book import ReservationBook
 from spendstream.limits.guard import Guard
 from spendstream.pricing import PriceBook
+from spendstream.prompts import read_settings
 from spendstream.routing import read_routes
+
+if TYPE_CHECKING:  # an optional part, which nobody imports who does not use it
+    from gateway.tracing.spans import Tracing
 
 __all__ = ["REMEMBERED", "RESERVED", "Parts", "assemble", "create_app", "event_source"]
 
@@ -57,10 +63,13 @@ class Parts(Struct, frozen=True, kw_only=True):
     caching: ReplyCache
     choosing: Choosing
     limiting: Limiting
+    masking: Masking
+    shortening: Shortening
     meter: Meter
     audit: Audit
     security: Security
     callers: Callers
+    tracing: Tracing | None = None
 
 
 def assemble(  # noqa: PLR0913 - each part that comes from outside, once
@@ -77,15 +86,16 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
     settled: SettledSpend | None = None,
     audit: Audit | None = None,
     more_keys: bool = False,
+    tracing: Tracing | None = None,
 ) -> Parts:
     """Return the parts. `clock` gives microseconds since 1970 UTC; events come from `instance`.
 
     Without a `guard` nothing is limited, without `caching` nothing is cached, without an `audit` nothing is
-    audited; `settled` notes what calls cost. With `more_keys` the callers will be told of keys beside those
-    of the configuration. Raises ConfigError for routes that are wrong.
+    audited; `settled` notes what calls cost, `tracing` traces them. With `more_keys` the callers will be
+    told of keys beside those of the configuration. Raises ConfigError for routes or `prompts` that are wrong.
     """
     registry = registry or CollectorRegistry()
-    metrics = GatewayMetrics(registry)
+    metrics = GatewayMetrics(registry, serving)
     meter = Meter(
         publisher=publisher,
         prices=prices,
@@ -107,12 +117,17 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
         metrics=metrics,
         serving=serving,
         caching=caching or NoCache(),
-        choosing=Choosing(read_routes(list(config.route)), serving=serving, prices=prices, clock=clock),
+        choosing=Choosing(
+            read_routes(list(config.route)), serving=serving, prices=prices, metrics=metrics, clock=clock
+        ),
         limiting=Limiting(guard, prices=prices, serving=serving, metrics=metrics, clock=clock),
+        masking=Masking(config.privacy_teams, metrics),
+        shortening=Shortening(config.prompt_teams, read_settings(config.prompts or {})),
         meter=meter,
         audit=audit,
         security=security,
         callers=Callers(hasher, config.api_keys, security, clock, complete=not more_keys),
+        tracing=tracing,
     )
 
 
@@ -126,11 +141,14 @@ def create_app(parts: Parts, administration: Administration | None = None) -> AS
             caching=parts.caching,
             choosing=parts.choosing,
             limiting=parts.limiting,
+            masking=parts.masking,
+            shortening=parts.shortening,
             meter=parts.meter,
             metrics=parts.metrics,
             clock=parts.clock,
             security=parts.security,
             drains=config.deserted_streams == "drain",
+            tracing=parts.tracing,
         )
         for path, dialect in DIALECTS.items()
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from time import perf_counter
 from typing import Any, Protocol
 
 import msgspec
@@ -93,7 +94,7 @@ class Caching:
         if stateful(body):
             return
         sought = self._sought(exchange, body, wishes)
-        exchange.hit = await self._found(sought)
+        exchange.hit = await self._found(exchange, sought)
         if exchange.hit is None and self._semantic is not None:
             try:
                 sought, exchange.hit = await self._meant(self._semantic, exchange, body, sought)
@@ -152,7 +153,7 @@ class Caching:
             reusability=reusability(seen, 0),
         )
 
-    async def _found(self, sought: Sought) -> Hit | None:
+    async def _found(self, exchange: Exchange, sought: Sought) -> Hit | None:
         """Return what there is, also if it is just being made; None makes this the call to wait for."""
         while sought.wishes.look_up:
             now = self._clock()
@@ -164,7 +165,9 @@ class Caching:
                 if sought.wishes.keep:
                     self._flying[sought.digest] = asyncio.get_running_loop().create_future()
                 return None
+            began = perf_counter()
             made = await asyncio.shield(flight)
+            exchange.waited += perf_counter() - began
             if made is not None:
                 return Hit(answer=made, outcome="exact")
         return None
@@ -216,6 +219,7 @@ def _answer(exchange: Exchange, sought: Sought, now: int) -> Answer | None:
         output_tokens=event.output_tokens,
         cache_read_tokens=event.cache_read_tokens,
         cache_write_tokens=event.cache_write_tokens,
+        cache_write_1h_tokens=event.cache_write_1h_tokens,
         reasoning_tokens=event.reasoning_tokens,
         cost=event.cost,
         created_at=now,

@@ -1,4 +1,4 @@
-"""A call of a model: authenticate, validate, reserve, call, settle, reply.
+"""A call of a model: authenticate, validate, mask, shorten, reserve, call, settle, reply.
 
 A request is either refused before any call, and then has no event, or it gets exactly one, whatever happens
 to it: `_serve` is the one way out. The event is journalled before the reply's last byte is sent.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import structlog
 from msgspec.structs import replace
@@ -21,15 +22,21 @@ from gateway.dialects import Dialect
 from gateway.exchange import CLIENT_GONE, Exchange
 from gateway.headers import Headers, peer, read_headers
 from gateway.limiting import Limiting
+from gateway.masking import Masking
 from gateway.meter import Meter
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
 from gateway.replies import PlainReply, Reply, StreamedReply, send_refusal
 from gateway.security import Security
+from gateway.shortening import Shortening
+from gateway.unmasking import UnmaskedSend
 from gateway.upstream.attempts import Begun, begin
 from gateway.upstream.client import BrokenOff
-from gateway.upstream.provider import ProviderError, forwarded
+from gateway.upstream.provider import Candidate, ProviderError, forwarded
 from spendstream.ids import new_id
+
+if TYPE_CHECKING:  # an optional part, which nobody imports who does not use it
+    from gateway.tracing.spans import Tracing
 
 __all__ = ["MAX_BODY_BYTES", "ModelCalls"]
 
@@ -57,11 +64,14 @@ class ModelCalls:
         caching: ReplyCache,
         choosing: Choosing,
         limiting: Limiting,
+        masking: Masking,
+        shortening: Shortening,
         meter: Meter,
         metrics: GatewayMetrics,
         clock: Callable[[], int],
         security: Security,
         drains: bool,
+        tracing: Tracing | None,
     ) -> None:
         self._dialect = dialect
         self._api = dialect.path.split("/")[2]
@@ -70,10 +80,13 @@ class ModelCalls:
         self._caching = caching
         self._choosing = choosing
         self._limiting = limiting
+        self._masking = masking
+        self._shortening = shortening
         self._meter = meter
         self._metrics = metrics
         self._clock = clock
         self._drains = drains
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -87,19 +100,23 @@ class ModelCalls:
         except Refusal as refusal:
             self._metrics.refused(refusal.reason)
             self._security.body_refused(refusal, caller.key_id, address)
-            self._audit("refused", caller, address, why=refusal.code or refusal.reason)
+            if self._security.audit_calls:
+                self._audit("refused", caller, address, why=refusal.code or refusal.reason)
             await send_refusal(send, self._dialect, refusal)
             return
         except _ClientGone:
             self._metrics.refused("client_gone")
             return
-        self._audit("allowed", caller, address, call=str(exchange.id), model=exchange.ask.model)
+        if self._security.audit_calls:
+            self._audit("allowed", caller, address, call=exchange.request_id, model=exchange.ask.model)
+        if exchange.mask is not None:
+            send = UnmaskedSend(send, exchange)
         reply: Reply = StreamedReply(send) if exchange.ask.stream else PlainReply(send)
         try:
             await self._serve(exchange, reply, receive)
             if exchange.status != CLIENT_GONE:
-                await reply.end(exchange)
                 self._metrics.overhead(exchange.overhead(perf_counter()))
+                await reply.end(exchange)
         finally:
             await self._limiting.settle(exchange)
             await self._caching.keep(exchange)
@@ -108,7 +125,9 @@ class ModelCalls:
         self, headers: Headers, caller: Caller, address: str, receive: Receive, arrived: float
     ) -> Exchange:
         """Return who asks for what, with the room for its event reserved. Raises Refusal."""
+        identified = perf_counter()
         body = await _read_body(headers, receive)
+        uploaded = perf_counter() - identified
         ask = self._dialect.ask(body)
         self._callers.permit(caller, self._api, ask.model, address)
         exchange = Exchange(
@@ -118,8 +137,13 @@ class ModelCalls:
             ask=ask,
             forwarded=forwarded(headers),
             arrived=arrived,
+            waited=uploaded,
             request=body,
         )
+        if self._masking.is_for(exchange):
+            await self._masking.mask(exchange)
+        if self._shortening.is_for(exchange, headers):
+            await self._shortening.shorten(exchange)
         self._meter.admit()
         try:
             await self._caching.find(exchange, headers)
@@ -128,6 +152,8 @@ class ModelCalls:
             if exchange.hit is None:
                 self._choosing.choose(exchange)
                 await self._limiting.reserve(exchange)
+            if self._tracing is not None:
+                exchange.trace = self._tracing.begin(exchange, headers)
         except BaseException:
             self._meter.dismiss()
             self._caching.landed(exchange)
@@ -135,10 +161,9 @@ class ModelCalls:
         return exchange
 
     def _audit(self, decision: str, caller: Caller, address: str, **fields: str) -> None:
-        if self._security.audit_calls:
-            self._security.call_decided(
-                decision, key_id=caller.key_id, team=caller.team, api=self._api, address=address, **fields
-            )
+        self._security.call_decided(
+            decision, key_id=caller.key_id, team=caller.team, api=self._api, address=address, **fields
+        )
 
     async def _serve(self, exchange: Exchange, reply: Reply, receive: Receive) -> None:
         """Call a provider and pass the answer on. However that ends, one event is journalled at its end."""
@@ -161,13 +186,15 @@ class ModelCalls:
             raise
         except Exception:  # noqa: BLE001 - the edge of a request: one bug must not cost the event
             self._metrics.failed("internal")
-            _log.exception("request failed", model=exchange.ask.model)
+            _log.exception("request failed", model=exchange.ask.model, **exchange.names)
             exchange.crashed()
         finally:
             exchange.ended = perf_counter()
             self._meter.settle(exchange)
             self._choosing.seen(exchange)
             self._caching.landed(exchange)
+            if exchange.trace is not None:
+                exchange.trace.end(exchange)
 
     async def _replay(self, exchange: Exchange, reply: Reply) -> None:
         """Answer out of the cache, as a provider would have."""
@@ -179,16 +206,29 @@ class ModelCalls:
     async def _begin(self, exchange: Exchange) -> Begun:
         """Get an answer: all of it, or of a stream its beginning."""
 
-        def failed(_: ProviderError) -> None:
+        def tried(candidate: Candidate) -> bytes:
+            if exchange.deserted:  # while it waited for another attempt
+                raise _ClientGone
+            if candidate is exchange.candidate:
+                self._metrics.retried(candidate)
+            elif candidate is not exchange.candidates[0]:
+                self._metrics.fell_back(candidate)
+            return exchange.tried(candidate)
+
+        def failed(error: ProviderError) -> None:
             self._metrics.failed("provider")
+            if exchange.trace is not None:
+                exchange.trace.failed(error)
+            exchange.attempt_failed()
+            if exchange.deserted:
+                raise _ClientGone
 
         begun = await begin(
             exchange.candidates,
             self._dialect.path,
-            exchange.forwarded,
             lambda model: self._dialect.forward(exchange.ask, model),
             stream=exchange.ask.stream,
-            tried=exchange.tried,
+            tried=tried,
             failed=failed,
         )
         if exchange.ask.stream:
@@ -204,8 +244,10 @@ class ModelCalls:
         leash = self._limiting.leash(exchange)
         try:
             while data:
-                passed = exchange.take(data, perf_counter())
+                came = perf_counter()
+                passed = exchange.take(data, came)
                 await leash.feel(len(data))
+                exchange.relayed += perf_counter() - came
                 if not exchange.deserted:
                     await reply.add(passed, exchange)
                 data = await answer.read()
@@ -231,11 +273,11 @@ class ModelCalls:
             raise _ClientGone
 
     async def _watch(self, exchange: Exchange, receive: Receive, scope: asyncio.Timeout) -> None:
-        """When the client hangs up, end the call, or let what is under way come to its end."""
+        """When the client hangs up, end the call, or let the attempt under way come to its end."""
         while (await receive())["type"] != "http.disconnect":
             pass
         exchange.deserted = True
-        drains = self._drains and exchange.reader is not None
+        drains = self._drains and exchange.asked
         scope.reschedule(asyncio.get_running_loop().time() + (_LONGEST_DRAIN_S if drains else 0))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 from gateway.exchange import CLIENT_GONE, Exchange
+from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
 from gateway.upstream.provider import Candidate
 from gateway.upstream.serving import Serving
@@ -23,10 +24,17 @@ class Choosing:
     """Chooses by `routes`, which can be exchanged while calls are under way; what was learned stays."""
 
     def __init__(
-        self, routes: Sequence[Route], *, serving: Serving, prices: PriceBook, clock: Callable[[], int]
+        self,
+        routes: Sequence[Route],
+        *,
+        serving: Serving,
+        prices: PriceBook,
+        metrics: GatewayMetrics,
+        clock: Callable[[], int],
     ) -> None:
         self._serving = serving
         self._prices = prices
+        self._metrics = metrics
         self._clock = clock
         self._router = Router(routes, prices=prices.find)
         self.use(routes)
@@ -55,6 +63,7 @@ class Choosing:
                 exchange.route, exchange.route_reason = decision.route, decision.reason
                 targets = decision.chosen, *decision.fallbacks
                 exchange.candidates = self._found(path, targets, decision.route)
+                self._metrics.decided(decision.route, decision.strategy, exchange.candidates[0])
                 return
         exchange.candidates = self._serving.candidates(path, ask.model)
 

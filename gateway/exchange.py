@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from msgspec import Struct
@@ -15,7 +16,11 @@ from gateway.upstream.provider import Candidate, ProviderError
 from gateway.usage import Usage
 from spendstream.events import TokenUsage, UsageSource
 from spendstream.limits.decision import Grant
+from spendstream.privacy import Mask
 from spendstream.tokens import count_text
+
+if TYPE_CHECKING:  # an optional part, which nobody imports who does not use it
+    from gateway.tracing.spans import Trace
 
 __all__ = ["CLIENT_GONE", "Exchange"]
 
@@ -31,8 +36,12 @@ _OUR_KEY = (401, 403)
 class Exchange(Struct, kw_only=True):
     """A call and its answer so far. Times are seconds of `time.perf_counter`.
 
-    `id` names the call everywhere: its event, its reservation. `request` is the body that came. Of an
-    answer there is the `body`, if it comes whole, or the `reader` of its stream.
+    `id` names the call everywhere: its event, its reservation and, as the text `request_id`, its reply.
+    `request` is the body that came. `waited` is how long others kept the call waiting before it was made: its
+    upload, and an identical one that was under way. `asked` is whether a provider is at work on it, or has
+    answered. Of an answer there is the `body`, if it comes whole, or the `reader` of its stream; `relayed` is
+    the time spent on the pieces of that. With a `mask` both have its placeholders, as the `ask` has.
+    `saved_tokens` are those by which the prompt was made shorter.
     """
 
     id: UUID
@@ -41,17 +50,22 @@ class Exchange(Struct, kw_only=True):
     ask: Ask
     forwarded: bytes
     arrived: float
+    waited: float
     request: bytes
     hit: Hit | None = None
     sought: Sought | None = None
     candidates: Sequence[Candidate] = ()
     route: str = ""
     route_reason: str = ""
+    mask: Mask | None = None
+    saved_tokens: int = 0
     grant: Grant | None = None
     is_downgraded: bool = False
     candidate: Candidate | None = None
     attempts: int = 0
+    asked: bool = False
     called: float = 0.0
+    relayed: float = 0.0
     first_text: float | None = None
     ended: float = 0.0
     body: bytes = b""
@@ -63,9 +77,22 @@ class Exchange(Struct, kw_only=True):
     error_type: str = ""
     refusal: Refusal | None = None
     event: TokenUsage | None = None
+    trace: Trace | None = None
+    request_id: str = ""
     keepsake: Keepsake | None = None
     _outcome: Outcome | None = None
     _input_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        self.request_id = str(self.id)
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """What a log line is to say, so that the call is found in events and traces."""
+        traced = (
+            {} if self.trace is None else {"trace_id": self.trace.trace_id, "span_id": self.trace.span_id}
+        )
+        return {"request_id": self.request_id, **traced}
 
     @property
     def settled(self) -> TokenUsage | Refusal:
@@ -104,10 +131,22 @@ class Exchange(Struct, kw_only=True):
         assert self.hit is not None  # noqa: S101 - there is one
         self.body, self.complete, self.first_text = self.hit.answer.body, True, now
 
-    def tried(self, candidate: Candidate) -> None:
-        """Note an attempt."""
+    def ask_instead(self, body: bytes) -> None:
+        """Take another request in the place of the client's: masked, or made shorter."""
+        self.ask, self.request = self.dialect.ask(body), body
+
+    def tried(self, candidate: Candidate) -> bytes:
+        """Note an attempt; return the lines of headers that go with it."""
         self.candidate = candidate
         self.attempts += 1
+        self.asked = True
+        if self.trace is None:
+            return self.forwarded
+        return self.forwarded + self.trace.tried(self)
+
+    def attempt_failed(self) -> None:
+        """Note that the provider of the last attempt charges nothing for it."""
+        self.asked = False
 
     def take_whole(self, status: int, headers: Mapping[bytes, bytes], body: bytes, now: float) -> None:
         """Take an answer that is whole."""
@@ -174,22 +213,27 @@ class Exchange(Struct, kw_only=True):
         self.status, self.error_type = CLIENT_GONE, error_type
 
     def overhead(self, now: float) -> float:
-        """Return the seconds until `now` that the gateway has taken before the call, and after it."""
+        """Return the seconds until `now` that the gateway itself has taken.
+
+        That is all before the first attempt (but what it was kept waiting), the work on the pieces of a
+        stream, and all after the answer. What lies between is the provider's, with the waits before retries.
+        """
         after = now - self.ended if self.ended else 0.0
-        return self.called - self.arrived + after
+        return self.called - self.arrived - self.waited + self.relayed + after
 
     def used(self) -> tuple[Usage, UsageSource]:
         """Return what the call used, and how that is known.
 
-        A call that failed before its answer began used nothing. Where the provider did not come to say what
-        an answer used, the tokens of what there is of it are counted here.
+        A call that failed before its answer began used nothing, and so did one that was given up between two
+        attempts. Where the provider did not come to say what an answer used, the tokens of what there is of
+        it are counted here.
         """
         if self.hit is not None:
             return self.hit.usage, "cached"
         if self.reader is None and not self.body:
             if self.refusal is not None:
                 return Usage(), "provider"
-            return self._counted(""), "interrupted"
+            return self._counted("") if self.asked else Usage(), "interrupted"
         reported = self.outcome.usage
         if self.complete and reported is not None:
             return reported, "interrupted" if self.deserted else "provider"

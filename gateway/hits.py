@@ -28,6 +28,7 @@ class Hit(Struct, frozen=True, kw_only=True):
             output_tokens=self.answer.output_tokens,
             cache_read_tokens=self.answer.cache_read_tokens,
             cache_write_tokens=self.answer.cache_write_tokens,
+            cache_write_1h_tokens=self.answer.cache_write_1h_tokens,
             reasoning_tokens=self.answer.reasoning_tokens,
         )
 

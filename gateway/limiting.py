@@ -89,7 +89,8 @@ class Limiting:
     async def extend(self, exchange: Exchange, output_tokens: int) -> bool:
         """Set aside what an answer of so many tokens costs; False if there is no money for it."""
         assert exchange.grant is not None  # noqa: S101 - a leash without one has no end
-        estimate = self._estimate(exchange.candidates[0], exchange.input_tokens, output_tokens).cost
+        first = exchange.candidates[0]
+        estimate = self._estimate(exchange, first, exchange.input_tokens, output_tokens).cost
         most = max(estimate, exchange.grant.estimate)
         return await self._guard.extend(exchange.grant, estimate=most, now=self._clock())
 
@@ -108,7 +109,7 @@ class Limiting:
                 grant, cost=event.cost, tokens=tokens, now=event.event_time, subject=subject
             )
         except RedisUnavailable as error:  # what is held expires; the event is the truth
-            _log.warning("not settled", reason=str(error))
+            _log.warning("not settled", reason=str(error), **exchange.names)
 
     async def _ask(self, exchange: Exchange, *, downgraded: bool = False) -> Admitted | Downgrade | Rejected:
         decision = await self._reserve(exchange, len(exchange.request), downgraded=downgraded)
@@ -121,9 +122,10 @@ class Limiting:
     ) -> Admitted | Downgrade | Rejected:
         first = exchange.candidates[0]
         output = exchange.ask.max_output_tokens
-        estimate = self._estimate(first, input_tokens, DEFAULT_OUTPUT_TOKENS if output is None else output)
+        output = DEFAULT_OUTPUT_TOKENS if output is None else output
+        estimate = self._estimate(exchange, first, input_tokens, output)
         return await self._guard.reserve(
-            str(exchange.id),
+            exchange.request_id,
             _subject(exchange, first.provider.name, first.model),
             estimate=estimate.cost,
             tokens=estimate.tokens,
@@ -131,14 +133,16 @@ class Limiting:
             downgraded=downgraded,
         )
 
-    def _estimate(self, candidate: Candidate, input_tokens: int, output: int) -> _Estimate:
+    def _estimate(
+        self, exchange: Exchange, candidate: Candidate, input_tokens: int, output: int
+    ) -> _Estimate:
         """Return what a call may cost; nothing without a price, as no budget knows then."""
         rates = self._prices.find(candidate.provider.name, candidate.model, self._clock())
         if rates is None:
             return _Estimate(0, input_tokens + output)
-        written = input_tokens if rates.cache_write > rates.input else 0
-        cost = rates.cost(input_tokens, output, cache_write_tokens=written)
-        return _Estimate(cost, input_tokens + output)
+        return _Estimate(
+            rates.most(input_tokens, output, an_hour=_may_be_kept(exchange.request)), input_tokens + output
+        )
 
     def _tell(self, breaches: Sequence[Breach]) -> None:
         for breach in breaches:
@@ -198,6 +202,11 @@ def _subject(exchange: Exchange, provider: str, model: str) -> Subject:
         model=model,
         key_id=caller.key_id,
     )
+
+
+def _may_be_kept(request: bytes) -> bool:
+    """Tell whether a request may ask a provider's cache to keep its input for an hour."""
+    return b"1h" in request or b"\\u00" in request  # an escape can hide any letter
 
 
 def _may_be_too_large(decision: Downgrade | Rejected) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from gateway.exchange import Exchange
 from gateway.metrics import GatewayMetrics
@@ -100,10 +101,10 @@ class Meter:
             self._publisher.emit(USAGE_TOKENS.name, event.team.encode(), value, headers)
         except TransientError as error:
             self._metrics.failed("journal")
-            _log.error("event not journalled", reason=str(error), record=value.decode())
+            _log.error("event not journalled", reason=str(error), record=value.decode(), **exchange.names)
             exchange.refusal = _no_room(error)
             return
-        self._metrics.settled(event)
+        self._metrics.settled(event, streamed=exchange.ask.stream)
         if self._settled is not None:
             self._settled.note(event)
 
@@ -135,6 +136,7 @@ class Meter:
             output_tokens=usage.output_tokens,
             cache_read_tokens=usage.cache_read_tokens,
             cache_write_tokens=usage.cache_write_tokens,
+            cache_write_1h_tokens=usage.cache_write_1h_tokens,
             reasoning_tokens=usage.reasoning_tokens,
             list_cost=list_cost,
             cost=cost,
@@ -150,7 +152,15 @@ class Meter:
             route=exchange.route,
             route_reason=exchange.route_reason,
             avoided_by_routing=self._avoided(exchange, usage, cost, now) if exchange.route_reason else 0,
+            avoided_by_compression=self._saved(exchange, usage, cost, now),
         )
+
+    def _saved(self, exchange: Exchange, usage: Usage, cost: int | None, at: int) -> int:
+        """Return how much more the call would have cost with the tokens that its prompt has lost."""
+        if not exchange.saved_tokens or not cost:
+            return 0
+        longer = replace(usage, input_tokens=usage.input_tokens + exchange.saved_tokens)
+        return (self._cost(exchange, longer, at) or 0) - cost
 
     def _avoided(self, exchange: Exchange, usage: Usage, cost: int | None, at: int) -> int:
         """Return how much more the model would have cost that was asked for; of a mere route, nothing."""
@@ -172,7 +182,11 @@ class Meter:
 
 def _price(rates: Rates, usage: Usage) -> int:
     return rates.cost(
-        usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.cache_write_1h_tokens,
     )
 
 

@@ -43,10 +43,10 @@ class PlainReply:
     async def end(self, exchange: Exchange) -> None:
         """Send the whole reply, with its cost and the gateway's own time in the headers."""
         if isinstance(exchange.settled, Refusal):
-            await send_refusal(self._send, exchange.dialect, exchange.settled)
+            await send_refusal(self._send, exchange.dialect, exchange.settled, _request_id(exchange))
             return
         cost = exchange.settled.cost
-        headers = [(b"content-type", exchange.content_type), _overhead(exchange)]
+        headers = [(b"content-type", exchange.content_type), _request_id(exchange), _overhead(exchange)]
         if cost is not None:
             headers.append((b"x-spendstream-cost", plain_usd(cost).encode()))
         await _send_whole(self._send, exchange.status, exchange.body, headers)
@@ -62,12 +62,13 @@ class StreamedReply:
         self._send = send
         self._begun = False
         self._held = b""
+        self._begins_line = True
 
     async def add(self, data: bytes, exchange: Exchange) -> None:
         """Send what has come, all but what ends the stream."""
         if not data:
             return
-        end = data.find(exchange.dialect.end_mark)
+        end = 0 if self._held else self._end(data, exchange.dialect.end_mark)
         if end >= 0:
             data, self._held = data[:end], self._held + data[end:]
         if data:
@@ -84,19 +85,29 @@ class StreamedReply:
             last = exchange.dialect.error_event(settled)
             await self._send({"type": "http.response.body", "body": last, "more_body": False})
         else:
-            await send_refusal(self._send, exchange.dialect, settled)
+            await send_refusal(self._send, exchange.dialect, settled, _request_id(exchange))
+
+    def _end(self, data: bytes, mark: bytes) -> int:
+        """Return where the stream ends in what has come, -1 if it goes on; a text may just say so."""
+        begins_line, self._begins_line = self._begins_line, data.endswith(b"\n")
+        if mark not in data:
+            return -1
+        if begins_line and data.startswith(mark):
+            return 0
+        before = data.find(b"\n" + mark)
+        return before + 1 if before >= 0 else -1
 
     async def _open(self, exchange: Exchange) -> None:
         """Begin the response if it has not begun."""
         if not self._begun:
             self._begun = True
-            headers = [*_STREAM, _overhead(exchange)]
+            headers = [*_STREAM, _request_id(exchange), _overhead(exchange)]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
-async def send_refusal(send: Send, dialect: Dialect, refusal: Refusal) -> None:
-    """Send an error as the whole response."""
-    headers = [_JSON, *((name.encode(), value.encode()) for name, value in refusal.headers.items())]
+async def send_refusal(send: Send, dialect: Dialect, refusal: Refusal, *more: Header) -> None:
+    """Send an error as the whole response, with some more headers."""
+    headers = [_JSON, *((name.encode(), value.encode()) for name, value in refusal.headers.items()), *more]
     await _send_whole(send, refusal.status, dialect.error(refusal), headers)
 
 
@@ -104,6 +115,10 @@ async def _send_whole(send: Send, status: int, body: bytes, headers: Iterable[He
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _request_id(exchange: Exchange) -> Header:
+    return b"x-request-id", exchange.request_id.encode()
 
 
 def _overhead(exchange: Exchange) -> Header:

@@ -46,7 +46,10 @@ class Security:
         """Return how a bad key is refused: whatever is wrong with it, in the same words."""
         late = self._failed("key_refused", address, {"key_id": key_id, "why": why})
         return late or Refusal(
-            401, "this API key is not valid", reason="unauthorised", code="invalid_api_key"
+            401,
+            "Incorrect API key provided: it is not valid here",  # the words that client libraries look for
+            reason="unauthorised",
+            code="invalid_api_key",
         )
 
     def admin_refused(self, address: str, *, guessed: bool) -> Refusal:

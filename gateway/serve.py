@@ -25,8 +25,9 @@ from gateway.audit import AuditLog
 from gateway.http import Connection
 from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
-from gateway.simulated import Models, SimulatedModels, SimulatedProvider, serving
+from gateway.simulated import PROFILES, Models, SimulatedModels, SimulatedProvider, serving
 from gateway.tls import server_context
+from gateway.tracing import tracing
 from gateway.upkeep import answer_cache, connected, guarding, meanwhile, reservations
 from gateway.upstream.provider import Provider
 from gateway.upstream.serving import Serving
@@ -82,6 +83,7 @@ async def serve(
         store = await stack.enter_async_context(reservations(config, redis, registry))
         caching = answer_cache(config, redis, clock.now_micros)
         guard = Guard(store)
+        traced = await stack.enter_async_context(tracing(config, socket.gethostname()))
         parts = assemble(
             config,
             await stack.enter_async_context(_providers(config, models)),
@@ -95,6 +97,7 @@ async def serve(
             settled=settled,
             audit=audit,
             more_keys=True,
+            tracing=traced,
         )
         await journal.start()
         stack.push_async_callback(_stop, journal)
@@ -135,7 +138,7 @@ async def _providers(config: Config, models: Models | None) -> AsyncIterator[Ser
         providers = []
         for settings in given:
             if settings.kind == "simulated":
-                simulated = models or SimulatedModels()
+                simulated = models or SimulatedModels(settings.profiles or PROFILES)
                 address = await stack.enter_async_context(serving(SimulatedProvider(simulated)))
                 names = settings.models or tuple(simulated.models)
                 settings = replace(settings, base_url=address, models=names)  # noqa: PLW2901 - the same, placed

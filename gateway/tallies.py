@@ -1,4 +1,4 @@
-"""Counters and histograms for what happens in every call: plain numbers, told to Prometheus when it asks.
+"""Counters, histograms and gauges of what calls do: plain numbers, told to Prometheus when it asks.
 
 prometheus_client locks for each number, and a call moves a dozen; these cost a tenth of it. They belong to
 one event loop.
@@ -11,11 +11,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-__all__ = ["Counter", "Histogram", "Tallies"]
+__all__ = ["Counter", "Histogram", "Reading", "Tallies"]
+
+Reading = tuple[Sequence[str], float]
+"""Label values, and what is measured of them."""
 
 
 class Counter:
@@ -72,11 +80,12 @@ class _Made(dict[Sequence[str], T]):
 
 
 class Tallies(Collector):
-    """Counters and histograms by name and label values."""
+    """Counters, histograms and gauges by name and label values."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._counters: dict[str, tuple[str, Sequence[str], dict[Sequence[str], Counter]]] = {}
         self._histograms: dict[str, tuple[str, Sequence[str], dict[Sequence[str], Histogram]]] = {}
+        self._gauges: dict[str, tuple[str, Sequence[str], Callable[[], Iterable[Reading]]]] = {}
         self._registry = registry
 
     def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Mapping[Sequence[str], Counter]:
@@ -96,6 +105,12 @@ class Tallies(Collector):
         if not labels:
             _ = values[()]
         return values
+
+    def gauge(
+        self, name: str, text: str, labels: Sequence[str], read: Callable[[], Iterable[Reading]]
+    ) -> None:
+        """Declare a gauge, which is read when Prometheus asks."""
+        self._gauges[name] = text, labels, read
 
     def register(self) -> None:
         """Let Prometheus see what was declared."""
@@ -118,3 +133,8 @@ class Tallies(Collector):
                 buckets, total = histogram.told()
                 sizes.add_metric(values, buckets, total)
             yield sizes
+        for name, (text, labels, read) in self._gauges.items():
+            readings = GaugeMetricFamily(name, text, labels=labels)
+            for values, value in read():
+                readings.add_metric(values, value)
+            yield readings

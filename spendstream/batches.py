@@ -111,7 +111,7 @@ _FIELDS: Mapping[type, Mapping[str, _Convert]] = {
         **_COMMON,
         **_fields(_STRING, "user", "key_id", "provider", "model", "request_model", "operation"),
         **_fields(_UINT64, "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"),
-        **_fields(_UINT64, "reasoning_tokens", "duration", "time_to_first_token"),
+        **_fields(_UINT64, "cache_write_1h_tokens", "reasoning_tokens", "duration", "time_to_first_token"),
         **_fields(_money, "list_cost", "avoided_by_cache", "avoided_by_routing", "avoided_by_compression"),
         **_fields(_UINT16, "status", "retries"),
         **_fields(_STRING, "error_type", "usage_source", "cache_outcome", "route", "route_reason"),

@@ -7,7 +7,6 @@ together. A secret never shows in a repr, a log or an error.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +18,9 @@ from msgspec import Meta, Struct
 
 from spendstream.errors import ConfigError
 from spendstream.keys import ApiKey
+from spendstream.mistakes import did_you_mean, mistakes
 
-__all__ = ["Config", "ProviderSettings", "Secret", "load"]
+__all__ = ["Config", "Profile", "ProviderSettings", "Secret", "load"]
 
 ENV_PREFIX = "SPENDSTREAM_"
 FILE_VARIABLE = "SPENDSTREAM_CONFIG"
@@ -28,6 +28,7 @@ _LEAST_SECRET = 32
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Positive = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Secret(str):
@@ -37,6 +38,24 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "Secret(***)"
+
+
+class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a simulated model behaves: times in seconds, rate in tokens a second, errors as a share of calls.
+
+    Of the input, `cached_input` is the share that a provider's own cache knows; before it answers, a model
+    thinks for `mean_reasoning_tokens`.
+    """
+
+    time_to_first_token: Annotated[float, Meta(ge=0, le=600)]
+    tokens_per_second: Annotated[float, Meta(gt=0)]
+    mean_output_tokens: Annotated[int, Meta(ge=1, le=1_000_000)]
+    mean_reasoning_tokens: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    cached_input: Share = 0.0
+    error_rate: Share = 0.0
+    """How many calls fail before their answer begins."""
+    break_rate: Share = 0.0
+    """How many streams break off in the middle."""
 
 
 class ProviderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +70,8 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long it may be silent."""
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
     """How often a call that failed in passing is made again."""
+    profiles: Mapping[str, Profile] = {}
+    """Of a simulated one: how its models behave, by name. With none, it has three that are well known."""
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -88,6 +109,12 @@ class Config(Struct, frozen=True, kw_only=True):
     deserted_streams: Literal["abort", "drain"] = "abort"
     """What becomes of a streamed call whose client hangs up: it ends at once, and what came is counted; or
     it is read to its end, so that the provider says what it used, and charges for all of it."""
+    privacy_teams: tuple[str, ...] = ()
+    """Teams whose requests are masked before anybody else sees them, "*" for all; see docs/privacy.md."""
+    prompt_teams: tuple[str, ...] = ()
+    """Teams whose prompts are made shorter, "*" for all; see docs/prompts.md."""
+    prompts: dict[str, Any] | None = None
+    """How prompts are made shorter, and answers kept short; see docs/prompts.md."""
     price_file: Path | None = None
     """A TOML file of your own prices, which beat the shipped ones."""
     budget_file: Path | None = None
@@ -118,6 +145,9 @@ class Config(Struct, frozen=True, kw_only=True):
     """How many events sent together may share a record, as lines; 1 if others read the topics too."""
     spool_max_bytes: Positive = 1 << 30
     """What the gateway may owe to Kafka before it answers 503."""
+    otlp_endpoint: str = ""
+    """Where an OpenTelemetry collector takes OTLP over HTTP, such as "http://collector:4318", for the traces
+    of the gateway's calls; with none there are none. It takes `pip install 'spendstream[tracing]'`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged, from this level up."""
 
@@ -131,18 +161,18 @@ def load(env: Mapping[str, str], path: Path | None = None) -> Config:
         path = Path(env[FILE_VARIABLE])
     types = get_type_hints(Config, include_extras=True)
     given = _from_file(path) | _from_env(env)
-    mistakes, values = [], {}
+    wrong: list[str] = []
+    values = {}
     for name, (raw, where) in given.items():
         if name not in types:
-            mistakes.append(f"{where}: no such setting{_did_you_mean(name, types)}")
-            continue
-        try:
+            wrong.append(f"{where}: no such setting{did_you_mean(name, types)}")
+        elif found := [f"{where}: {mistake}" for mistake in mistakes(raw, types[name], _convert)]:
+            wrong += found
+        else:
             values[name] = _convert(raw, types[name])
-        except (msgspec.ValidationError, ValueError) as error:
-            mistakes.append(f"{where}: {_reason(error)}")
-    mistakes += _check_together(values)
-    if mistakes:
-        raise ConfigError("\n".join(mistakes))
+    wrong += _check_together(values)
+    if wrong:
+        raise ConfigError("\n".join(wrong))
     config = Config(**values)
     return msgspec.structs.replace(config, data_dir=config.data_dir.expanduser())
 
@@ -172,28 +202,33 @@ def _convert(raw: Any, kind: Any) -> Any:
 
 
 def _check_together(values: Mapping[str, Any]) -> list[str]:
-    mistakes = []
+    found = []
     address = urlsplit(values.get("clickhouse", ""))
     if values.get("clickhouse") and (address.scheme not in ("http", "https") or not address.hostname):
-        mistakes.append("clickhouse: expected an address like http://host:8123")
-    return mistakes + _check_keys(values) + _check_tls(values)
+        found.append("clickhouse: expected an address like http://host:8123")
+    collector = urlsplit(values.get("otlp_endpoint", ""))
+    if values.get("otlp_endpoint") and (collector.scheme not in ("http", "https") or not collector.hostname):
+        found.append("otlp_endpoint: expected an address like http://host:4318")
+    for provider in values.get("provider", ()):
+        found += _check_profiles(provider)
+    return found + _check_keys(values) + _check_tls(values)
 
 
 def _check_keys(values: Mapping[str, Any]) -> list[str]:
-    mistakes = []
+    found = []
     host, secret = values.get("gateway_host", "127.0.0.1"), values.get("key_secret", "")
     if secret and len(secret) < _LEAST_SECRET:
-        mistakes.append(f"key_secret: expected {_LEAST_SECRET} characters or more, found {len(secret)}")
+        found.append(f"key_secret: expected {_LEAST_SECRET} characters or more, found {len(secret)}")
     if host not in ("127.0.0.1", "::1", "localhost") and not secret:
-        mistakes.append(
+        found.append(
             f"gateway_host: {host} can be reached from other machines, and there is no key_secret: set one"
         )
     keys = values.get("api_keys", ())
     if keys and not secret:
-        mistakes.append("api_keys: need the key_secret that they were made with")
+        found.append("api_keys: need the key_secret that they were made with")
     ids = [key.id for key in keys]
-    mistakes += [f"api_keys: {name} is there twice" for name in sorted({i for i in ids if ids.count(i) > 1})]
-    return mistakes
+    found += [f"api_keys: {name} is there twice" for name in sorted({i for i in ids if ids.count(i) > 1})]
+    return found
 
 
 def _check_tls(values: Mapping[str, Any]) -> list[str]:
@@ -202,11 +237,14 @@ def _check_tls(values: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _reason(error: Exception) -> str:
-    text = str(error)
-    return text[:1].lower() + text[1:]
-
-
-def _did_you_mean(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+def _check_profiles(provider: ProviderSettings) -> list[str]:
+    """Return the mistakes that a provider's profiles are, or that there are none for its models."""
+    if not provider.profiles:
+        return []
+    if provider.kind != "simulated":
+        return [f"provider {provider.name}: profiles: only simulated models have some"]
+    return [
+        f"provider {provider.name}: models: {model} has no profile"
+        for model in provider.models
+        if model not in provider.profiles
+    ]

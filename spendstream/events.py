@@ -58,8 +58,10 @@ class TokenUsage(Event, frozen=True, kw_only=True):
     """One call of a language model: its tokens, its cost, and how it went.
 
     `cost` is what was paid and `list_cost` what the same tokens cost at list price; both are None while no
-    price covers the model, and the event counts as unpriced. A *repricing* is the same event once more, now
-    with its cost, under an id of its own (`spendstream.ids.repricing_id`); `reprices` is the original's id.
+    price covers the model, and the event counts as unpriced. Cache tokens are part of the input; those of
+    `cache_write_1h_tokens`, which are kept for an hour, are part of `cache_write_tokens`. A *repricing* is
+    the same event once more, now with its cost, under an id of its own (`spendstream.ids.repricing_id`);
+    `reprices` is the original's id.
     """
 
     user: Text = ""
@@ -72,6 +74,7 @@ class TokenUsage(Event, frozen=True, kw_only=True):
     output_tokens: Count = 0
     cache_read_tokens: Count = 0
     cache_write_tokens: Count = 0
+    cache_write_1h_tokens: Count = 0
     reasoning_tokens: Count = 0
     list_cost: Pico | None = None
     cost: Pico | None = None

@@ -26,7 +26,7 @@ class _Random:
     """
 
     def __init__(self) -> None:
-        self._forget()
+        self._page, self._used = b"", _PAGE
         os.register_at_fork(after_in_child=self._forget)
 
     def take(self, size: int) -> bytes:

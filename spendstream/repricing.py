@@ -23,11 +23,18 @@ def repriced(event: TokenUsage, book: PriceBook) -> TokenUsage | None:
     List price and cost are the same, as they are for an event that is priced when it happens.
     """
     rates = book.find(event.provider, event.model, event.event_time)
-    if rates is None or event.cache_read_tokens + event.cache_write_tokens > event.input_tokens:
+    if rates is None:
         return None
-    cost = rates.cost(
-        event.input_tokens, event.output_tokens, event.cache_read_tokens, event.cache_write_tokens
-    )
+    try:
+        cost = rates.cost(
+            event.input_tokens,
+            event.output_tokens,
+            event.cache_read_tokens,
+            event.cache_write_tokens,
+            event.cache_write_1h_tokens,
+        )
+    except ValueError:  # parts that are more than their whole
+        return None
     if cost > _MAX_COST:
         return None
     new_id = repricing_id(event.event_time, event.id)

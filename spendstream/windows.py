@@ -82,6 +82,7 @@ class Measures(NamedTuple):
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     reasoning_tokens: int = 0
 
     def plus(self, other: Measures) -> Measures:

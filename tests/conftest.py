@@ -2,7 +2,12 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.fixtures.kafka", "tests.fixtures.clickhouse", "tests.fixtures.redis"]
+pytest_plugins = [
+    "tests.fixtures.kafka",
+    "tests.fixtures.clickhouse",
+    "tests.fixtures.redis",
+    "tests.fixtures.collector",
+]
 
 settings.register_profile("spendstream", deadline=None)  # how long an example takes is for benchmarks to say
 settings.load_profile("spendstream")

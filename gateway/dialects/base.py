@@ -14,7 +14,16 @@ from gateway.usage import Usage
 from spendstream.events import Operation
 from spendstream.tokens import ChatMessage
 
-__all__ = ["Ask", "Dialect", "Outcome", "StreamReader", "decode", "decode_fields", "usage_of"]
+__all__ = [
+    "Ask",
+    "Dialect",
+    "Outcome",
+    "StreamReader",
+    "decode",
+    "decode_exactly",
+    "decode_fields",
+    "usage_of",
+]
 
 T = TypeVar("T")
 
@@ -22,6 +31,7 @@ _PLACE = re.compile(r"at `\$\.?([^`]*)`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 
 _encode = msgspec.json.Encoder().encode
+_decode_exactly = msgspec.json.Decoder(float_hook=lambda written: Raw(written.encode())).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 
 
@@ -133,6 +143,11 @@ class Dialect(Protocol):
 
     def error_event(self, refusal: Refusal) -> bytes:
         """Return an error that ends a stream."""
+
+
+def decode_exactly(written: bytes | Raw) -> Any:
+    """Return decoded JSON that is encoded as it was, since numbers with a fraction are left as they are."""
+    return _decode_exactly(written)
 
 
 def decode_fields(body: bytes) -> Mapping[str, Raw]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -37,7 +38,11 @@ class _Request(Struct, frozen=True, kw_only=True):
 
 
 class _InputDetails(Struct, frozen=True):
+    """OpenAI has the first; the others are Anthropic's, where a chat was asked of it."""
+
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
 
 
 class _OutputDetails(Struct, frozen=True):
@@ -59,6 +64,8 @@ class OpenAIUsage(Struct, frozen=True):
             input_tokens=self.prompt_tokens,
             output_tokens=self.completion_tokens,
             cache_read_tokens=(read and read.cached_tokens) or 0,
+            cache_write_tokens=(read and read.cache_write_tokens) or 0,
+            cache_write_1h_tokens=(read and read.cache_write_1h_tokens) or 0,
             reasoning_tokens=(reasoned and reasoned.reasoning_tokens) or 0,
         )
 
@@ -111,6 +118,7 @@ class _Reply(Struct, frozen=True):
     error: _Error | None = None
 
 
+_TEXT = re.compile(rb'"(?:content|reasoning_content|refusal|text)"\s*:\s*"[^"]|"tool_calls"\s*:\s*\[')
 _requests = msgspec.json.Decoder(_Request)
 _replies = msgspec.json.Decoder(_Reply)
 _anything = msgspec.json.Decoder()
@@ -219,8 +227,7 @@ class _ChatStream:
 
     def has_text(self, data: bytes) -> bool:
         """Tell whether there is any text in what the provider sent."""
-        told = b'"content":"' in data and b'"content":""' not in data
-        return told or b'"tool_calls":' in data or b'"text":"' in data
+        return _TEXT.search(data) is not None
 
     def outcome(self) -> Outcome:
         """Return what it has come to until now."""
@@ -252,9 +259,9 @@ def _stripped(block: bytes) -> bytes:
         return block + b"\n\n" if block.strip() else b""
     try:
         chunk = _anything.decode(block.partition(b"data:")[2])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return block + b"\n\n"
-    if "usage" not in chunk:
+    if not isinstance(chunk, dict) or "usage" not in chunk:
         return block + b"\n\n"
     if not chunk.get("choices") and chunk["usage"] is not None:
         return b""

@@ -23,8 +23,8 @@ class Format(Protocol):
     def whole(self, text: str, last: Piece) -> bytes:
         """Return a complete reply."""
 
-    def first(self) -> bytes:
-        """Return what opens a stream."""
+    def first(self, usage: Usage) -> bytes:
+        """Return what opens a stream; `usage` is what is known of it by then."""
 
     def more(self, text: str) -> bytes:
         """Return a part of a stream."""
@@ -63,7 +63,7 @@ class ChatFormat:
         }
         return _encode({**self._head, "choices": [choice], **_openai_usage(last.usage)})
 
-    def first(self) -> bytes:
+    def first(self, usage: Usage) -> bytes:  # noqa: ARG002 - its end says it
         """Return what opens a stream."""
         return self._chunk({"role": "assistant", "content": ""})
 
@@ -104,7 +104,7 @@ class CompletionFormat(ChatFormat):
         choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": last.finish_reason}
         return _encode({**self._head, "choices": [choice], **_openai_usage(last.usage)})
 
-    def first(self) -> bytes:
+    def first(self, usage: Usage) -> bytes:  # noqa: ARG002 - its end says it
         """Return nothing: a completion has no role to open with."""
         return b""
 
@@ -142,7 +142,7 @@ class ResponseFormat:
         """Return a complete reply."""
         return _encode(self._response(text, last))
 
-    def first(self) -> bytes:
+    def first(self, usage: Usage) -> bytes:  # noqa: ARG002 - its end says it
         """Return what opens a stream."""
         begun = {**self._head, "status": "in_progress", "output": [], "usage": None}
         item = {**self._item(""), "status": "in_progress", "content": []}
@@ -227,10 +227,10 @@ class MessageFormat:
         ended = {"stop_reason": _stop_reason(last), "usage": _message_usage(last.usage)}
         return _encode({**self._head, "content": content, **ended})
 
-    def first(self) -> bytes:
-        """Return what opens a stream."""
-        usage = {"input_tokens": 0, "output_tokens": 0}
-        message: dict[str, Any] = {**self._head, "content": [], "stop_reason": None, "usage": usage}
+    def first(self, usage: Usage) -> bytes:
+        """Return what opens a stream: it says already what the input has used."""
+        told = {**_message_usage(usage), "output_tokens": 0}
+        message: dict[str, Any] = {**self._head, "content": [], "stop_reason": None, "usage": told}
         block = {"type": "text", "text": ""}
         return self._event("message_start", message=message) + self._event(
             "content_block_start", index=0, content_block=block
@@ -281,12 +281,18 @@ def _stop_reason(last: Piece) -> str:
     return "max_tokens" if last.finish_reason == "length" else "end_turn"
 
 
-def _message_usage(usage: Usage | None) -> dict[str, int]:
+def _message_usage(usage: Usage | None) -> dict[str, Any]:
     known = usage or Usage()
+    an_hour = known.cache_write_1h_tokens
+    kept_for = {
+        "ephemeral_5m_input_tokens": known.cache_write_tokens - an_hour,
+        "ephemeral_1h_input_tokens": an_hour,
+    }
     return {
         "input_tokens": known.input_tokens - known.cache_read_tokens - known.cache_write_tokens,
         "cache_read_input_tokens": known.cache_read_tokens,
         "cache_creation_input_tokens": known.cache_write_tokens,
+        "cache_creation": kept_for,
         "output_tokens": known.output_tokens,
     }
 

@@ -13,10 +13,12 @@ from typing import Literal, Protocol
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.usage import Usage
+from spendstream.config import Profile
 from spendstream.errors import SpendstreamError
-from spendstream.tokens import ChatMessage, count_chat, count_text
+from spendstream.tokens import ChatMessage, count_text
 
 __all__ = ["PROFILES", "Call", "Failure", "Models", "Piece", "Profile", "SimulatedModels"]
 
@@ -30,8 +32,6 @@ _WORDS = (
 )
 # fmt: on
 """Each is one token in both encodings, with a blank before it or without."""
-_IN_A_THREAD = 50_000
-"""Characters of prompt from which counting (10 ms) would keep other requests waiting."""
 _ERRORS = (
     (429, "rate_limit_exceeded", "the simulated provider is busy"),
     (500, "server_error", "the simulated provider failed"),
@@ -45,13 +45,17 @@ class Call(Struct, frozen=True, kw_only=True):
 
     model: str
     messages: Sequence[ChatMessage]
+    input_tokens: int = 0
     max_tokens: int | None = None
     stream: bool = False
     body: bytes = b""
 
 
 class Piece(Struct, frozen=True, kw_only=True):
-    """A part of an answer. The last one says why the answer ends; of several usages the last counts."""
+    """A part of an answer. The last one says why the answer ends, and what it has used.
+
+    The first one may say what the input has used already, and what came before the text.
+    """
 
     text: str = ""
     finish_reason: Literal["stop", "length"] | None = None
@@ -80,22 +84,6 @@ class Models(Protocol):
 
         Raises Failure, before the first piece or between two. Closing the generator ends the call.
         """
-
-
-class Profile(Struct, frozen=True, kw_only=True):
-    """How a model behaves: times in seconds, rate in tokens a second, errors as a share of calls.
-
-    Of the input, `cached_input` is the share that a provider's own cache knows; before it answers, a model
-    thinks for `mean_reasoning_tokens`.
-    """
-
-    time_to_first_token: float
-    tokens_per_second: float
-    mean_output_tokens: int
-    mean_reasoning_tokens: int = 0
-    cached_input: float = 0.0
-    error_rate: float = 0.0
-    break_rate: float = 0.0
 
 
 PROFILES: Mapping[str, Profile] = {
@@ -137,13 +125,18 @@ class SimulatedModels:
         words, cut, reasoning = self._words(call, profile)
         if reasoning:
             await self._wait(reasoning / profile.tokens_per_second)
-        input_tokens = await _count_input(call)
+        used = Usage(
+            input_tokens=call.input_tokens,
+            output_tokens=reasoning,
+            cache_read_tokens=int(call.input_tokens * profile.cached_input),
+            reasoning_tokens=reasoning,
+        )
         breaks = self._luck.randrange(len(words)) if self._luck.random() < profile.break_rate else None
         if call.stream:
             for number, word in enumerate(words):
                 if number == breaks:
                     raise Failure(500, "server_error", "the simulated provider broke down")
-                yield Piece(text=word)
+                yield Piece(text=word, usage=None if number else used)
                 await self._wait(1 / profile.tokens_per_second)
         else:
             await self._wait(len(words) / profile.tokens_per_second)
@@ -151,12 +144,7 @@ class SimulatedModels:
         yield Piece(
             text="" if call.stream else text,
             finish_reason="length" if cut else "stop",
-            usage=Usage(
-                input_tokens=input_tokens,
-                output_tokens=count_text(call.model, text) + reasoning,
-                cache_read_tokens=int(input_tokens * profile.cached_input),
-                reasoning_tokens=reasoning,
-            ),
+            usage=replace(used, output_tokens=reasoning + count_text(call.model, text)),
         )
 
     async def _wait(self, seconds: float) -> None:
@@ -177,9 +165,3 @@ class SimulatedModels:
         mean = profile.mean_reasoning_tokens
         reasoning = round(random.lognormvariate(0, 0.6) * mean) if mean else 0
         return [first, *(f" {word}" for word in others)], length < wanted, reasoning
-
-
-async def _count_input(call: Call) -> int:
-    if len(call.body) < _IN_A_THREAD:
-        return count_chat(call.model, call.messages)
-    return await asyncio.to_thread(count_chat, call.model, call.messages)

@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 import uvicorn
+from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -21,11 +22,13 @@ from gateway.simulated.invoice import Invoice
 from gateway.simulated.models import Call, Failure, Models, Piece
 from gateway.usage import Usage
 from spendstream.clock import now_micros
-from spendstream.tokens import count_chat, count_text
+from spendstream.tokens import count_text
 
 __all__ = ["SimulatedProvider", "serving"]
 
 _BACKLOG = 2048
+_IN_A_THREAD = 50_000
+"""Bytes of a request from which counting (10 ms) would keep other requests waiting."""
 _KEEP_ALIVE_S = 75  # longer than the gateway keeps a connection
 
 
@@ -49,14 +52,16 @@ class SimulatedProvider:
         except Refusal as refusal:
             await _whole(send, refusal.status, dialect.error(refusal))
             return
+        input_tokens = await _count_input(dialect, ask, len(body))
         if dialect.operation == "embeddings":
-            await self._embed(dialect, ask, send)
+            await self._embed(ask, input_tokens, send)
             return
         number = f"{next(self._numbers):x}"
         form = FORMATS[path](number, ask.model, now_micros() // 10**6, include_usage=ask.wants_usage)
         call = Call(
             model=ask.model,
             messages=ask.messages,
+            input_tokens=input_tokens,
             max_tokens=ask.max_output_tokens,
             stream=ask.stream,
             body=body,
@@ -69,8 +74,7 @@ class SimulatedProvider:
         else:
             await self._answer(call, form, send)
 
-    async def _embed(self, dialect: Dialect, ask: Ask, send: Send) -> None:
-        tokens = dialect.count_input(ask, ask.model)
+    async def _embed(self, ask: Ask, tokens: int, send: Send) -> None:
         self.invoice.charge(ask.model, Usage(input_tokens=tokens))
         await _whole(send, 200, embeddings(ask.model, len(ask.messages), tokens))
 
@@ -83,41 +87,45 @@ class SimulatedProvider:
         except Failure as failure:
             await _whole(send, failure.status, form.error(failure), retry_after=failure.retry_after)
             return
-        self._charge(call, text, last.usage)
+        self._charge(call, text, last.usage, finished=True)
         await _whole(send, 200, form.whole(text, last))
 
     async def _stream(self, call: Call, form: Format, send: Send) -> None:
-        """Send pieces as they come; charge for what was sent, if it breaks off."""
+        """Send pieces as they come. Charge for all that was used, however it ends, but not for a refusal."""
         texts: list[str] = []
         usage: Usage | None = None
-        begun = False
+        begun = finished = refused = False
         try:
             async with aclosing(self._models.answer(call)) as pieces:
                 async for piece in pieces:
+                    usage = piece.usage or usage
                     if not begun:
                         begun = True
                         await _open(send)
-                        await _part(send, form.first())
+                        await _part(send, form.first(usage or Usage(input_tokens=call.input_tokens)))
                     if piece.text:
                         texts.append(piece.text)
                         await _part(send, form.more(piece.text))
-                    usage = piece.usage or usage
                     if piece.finish_reason is not None:
+                        finished = True
                         await _part(send, form.last(piece), more=False)
         except Failure as failure:
-            if not begun:
+            refused = not begun
+            if refused:
                 await _whole(send, failure.status, form.error(failure), retry_after=failure.retry_after)
-                return
-            await _part(send, form.error_event(failure), more=False)
+            else:
+                await _part(send, form.error_event(failure), more=False)
         finally:
-            if begun:
-                self._charge(call, "".join(texts), usage)
+            if not refused:
+                self._charge(call, "".join(texts), usage, finished=finished)
 
-    def _charge(self, call: Call, text: str, usage: Usage | None) -> None:
-        counted = usage or Usage(
-            input_tokens=count_chat(call.model, call.messages), output_tokens=count_text(call.model, text)
-        )
-        self.invoice.charge(call.model, counted)
+    def _charge(self, call: Call, text: str, usage: Usage | None, *, finished: bool) -> None:
+        """Put a call on the invoice; what the model did not come to say is counted."""
+        known = usage or Usage(input_tokens=call.input_tokens)
+        if usage is None or not finished:
+            output = known.reasoning_tokens + count_text(call.model, text)
+            known = replace(known, output_tokens=output)
+        self.invoice.charge(call.model, known)
 
 
 async def _while_somebody_reads(work: Coroutine[Any, Any, None], receive: Receive) -> None:
@@ -133,6 +141,12 @@ async def _while_somebody_reads(work: Coroutine[Any, Any, None], receive: Receiv
         await asyncio.gather(working, gone, return_exceptions=True)
     if not working.cancelled():
         working.result()
+
+
+async def _count_input(dialect: Dialect, ask: Ask, size: int) -> int:
+    if size < _IN_A_THREAD:
+        return dialect.count_input(ask, ask.model)
+    return await asyncio.to_thread(dialect.count_input, ask, ask.model)
 
 
 async def _hang_up(receive: Receive) -> None:

@@ -13,10 +13,13 @@ from time import monotonic
 
 from msgspec import Struct
 
-from gateway.upstream.client import Answer, BrokenOff, TooSlow
-from gateway.upstream.provider import Candidate, ProviderError, provider_error
+from gateway.upstream.client import BrokenOff, TooSlow
+from gateway.upstream.provider import AnyAnswer, Candidate, ProviderError, provider_error
 
-__all__ = ["Begun", "begin"]
+__all__ = ["UNREACHABLE", "Begun", "begin"]
+
+UNREACHABLE = "provider_unreachable"
+"""The error type of an attempt that got no answer, whose status is ours."""
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Statuses after which the same request can go well."""
@@ -31,23 +34,23 @@ _SUCCESS = range(200, 300)
 class Begun(Struct, frozen=True, kw_only=True):
     """An answer: `first` is all of it, or of a stream the beginning."""
 
-    answer: Answer
+    answer: AnyAnswer
     first: bytes
 
 
 async def begin(
     candidates: Sequence[Candidate],
     path: str,
-    forwarded: bytes,
     body: Callable[[str], bytes],
     *,
     stream: bool,
-    tried: Callable[[Candidate], None],
+    tried: Callable[[Candidate], bytes],
     failed: Callable[[ProviderError], None],
 ) -> Begun:
-    """Return the first answer. `body` makes the request for a model; `tried` and `failed` hear of attempts.
+    """Return the first answer. `body` makes the request for a model.
 
-    Raises the last ProviderError when nobody answers, and at once one that another attempt cannot mend.
+    `tried` hears of each attempt and returns lines of headers for it, `failed` of those that fail. Raises the
+    last ProviderError when nobody answers, and at once one that another attempt cannot mend.
     """
     last: ProviderError | None = None
     for candidate in candidates:
@@ -56,9 +59,9 @@ async def begin(
             if not breaker.allows(monotonic()):
                 break
             breaker.begun(monotonic())
-            tried(candidate)
+            headers = tried(candidate)
             try:
-                answer, first = await _once(candidate, path, forwarded, body(candidate.model), stream=stream)
+                answer, first = await _once(candidate, path, headers, body(candidate.model), stream=stream)
             except ProviderError as error:
                 failed(error)
                 if error.status not in _PASSING:
@@ -78,17 +81,17 @@ async def begin(
 
 
 async def _once(
-    candidate: Candidate, path: str, forwarded: bytes, body: bytes, *, stream: bool
-) -> tuple[Answer, bytes]:
-    answer: Answer | None = None
+    candidate: Candidate, path: str, headers: bytes, body: bytes, *, stream: bool
+) -> tuple[AnyAnswer, bytes]:
+    answer: AnyAnswer | None = None
     try:
-        answer = await candidate.provider.send(path, forwarded, body)
+        answer = await candidate.provider.send(path, headers, body)
         if answer.status not in _SUCCESS:
             raise provider_error(candidate.provider.name, answer, await answer.read_all())
         return answer, await (answer.read() if stream else answer.read_all())
     except BrokenOff as error:
         status = _TOO_SLOW if isinstance(error, TooSlow) else _GONE
-        raise ProviderError(status, "provider_unreachable", f"{candidate.provider.name}: {error}") from error
+        raise ProviderError(status, UNREACHABLE, f"{candidate.provider.name}: {error}") from error
     except asyncio.CancelledError:
         if answer is not None:
             answer.close()

@@ -18,13 +18,18 @@ class Breaker:
         self._failures = 0
         self._closed_again = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it keeps failing, as far as is known: until one call has gone well."""
+        return self._failures >= _FAILURES
+
     def allows(self, now: float) -> bool:
         """Tell whether a call may be made now."""
-        return self._failures < _FAILURES or now >= self._closed_again
+        return not self.is_open or now >= self._closed_again
 
     def begun(self, now: float) -> None:
         """Note that a call is made: while an open breaker is tried, no other call may try as well."""
-        if self._failures >= _FAILURES:
+        if self.is_open:
             self._closed_again = now + _REST_S
 
     def succeeded(self) -> None:
@@ -34,5 +39,5 @@ class Breaker:
     def failed(self, now: float) -> None:
         """Note that a call failed, in a way that is the server's fault."""
         self._failures += 1
-        if self._failures >= _FAILURES:
+        if self.is_open:
             self._closed_again = now + _REST_S

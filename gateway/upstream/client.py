@@ -288,6 +288,12 @@ class Client:
         self._open: set[_Connection] = set()
         self._tls = ssl.create_default_context() if address.tls else None
 
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections have an answer under way, and how many wait for another request."""
+        idle = sum(one in self._open for one in self._kept)
+        return len(self._open) - idle, idle
+
     async def post(self, head: bytes, body: bytes) -> Answer:
         """Send a POST; return its answer once it has begun. Raises BrokenOff.
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.client import Address, Answer, Client
+from gateway.upstream.translation import NotTranslatable, TranslatedAnswer, request_to_messages
 from spendstream.config import ProviderSettings
 from spendstream.errors import ConfigError, SpendstreamError
 
-__all__ = ["Candidate", "Provider", "ProviderError", "provider_error"]
+__all__ = ["AnyAnswer", "Candidate", "Provider", "ProviderError", "provider_error"]
 
+AnyAnswer: TypeAlias = Answer | TranslatedAnswer
+
+_CHAT, _MESSAGES = "/v1/chat/completions", "/v1/messages"
+_VERSION = b"anthropic-version"
 _PATHS: Final[Mapping[str, Mapping[str, str]]] = {
     "openai": {
         "/v1/chat/completions": "/chat/completions",
@@ -69,18 +74,46 @@ class Provider:
             for path, beneath in _PATHS[kind].items()
         }
         self._breakers = {model: Breaker() for model in settings.models}
+        self._translates = _CHAT not in self._heads and _MESSAGES in self._heads
+
+    @property
+    def address(self) -> Address:
+        """Where it is."""
+        return self._client.address
+
+    @property
+    def breakers(self) -> Mapping[str, Breaker]:
+        """The breakers of its models."""
+        return self._breakers
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections to it have an answer under way, and how many wait for another request."""
+        return self._client.connections
 
     def speaks(self, path: str) -> bool:
         """Tell whether it has the dialect at a path."""
-        return path in self._heads
+        return path in self._heads or (self._translates and path == _CHAT)
 
     def breaker(self, model: str) -> Breaker:
         """Return the breaker of one of its models."""
         return self._breakers[model]
 
-    async def send(self, path: str, forwarded: bytes, body: bytes) -> Answer:
-        """Send a request in the dialect at `path`; return the answer once it has begun. Raises BrokenOff."""
-        return await self._client.post(self._heads[path] + forwarded, body)
+    async def send(self, path: str, headers: bytes, body: bytes) -> AnyAnswer:
+        """Send a request in the dialect at `path`, with some more lines of headers.
+
+        Returns the answer once it has begun. Raises BrokenOff, and ProviderError for a request that has to be
+        translated and cannot be.
+        """
+        if path in self._heads:
+            return await self._client.post(self._heads[path] + headers, body)
+        try:
+            translated = request_to_messages(body)
+        except NotTranslatable as error:
+            raise ProviderError(400, "not_translatable", f"{self.name}: {error}") from error
+        if _VERSION not in headers:
+            headers += _VERSION + b": 2023-06-01\r\n"
+        return TranslatedAnswer(await self._client.post(self._heads[_MESSAGES] + headers, translated))
 
     async def close(self) -> None:
         """End all connections."""
@@ -113,7 +146,7 @@ class _Error(Struct, frozen=True):
 _errors = msgspec.json.Decoder(_Error)
 
 
-def provider_error(provider: str, answer: Answer, body: bytes) -> ProviderError:
+def provider_error(provider: str, answer: AnyAnswer, body: bytes) -> ProviderError:
     """Return the error that an answer of another status than success tells."""
     try:
         told = _errors.decode(body).error

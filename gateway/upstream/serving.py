@@ -15,16 +15,16 @@ class Serving:
     """Providers, in the order in which they are asked."""
 
     def __init__(self, providers: Iterable[Provider]) -> None:
-        self._providers = tuple(providers)
+        self.providers = tuple(providers)
         self._targets = {
-            (one.name, model): Candidate(one, model) for one in self._providers for model in one.models
+            (one.name, model): Candidate(one, model) for one in self.providers for model in one.models
         }
         self._candidates: dict[str, dict[str, list[Candidate]]] = {}
 
     @property
     def models(self) -> Mapping[str, str]:
         """The models there are, each with the provider that is asked first."""
-        return {model: one.name for one in reversed(self._providers) for model in one.models}
+        return {model: one.name for one in reversed(self.providers) for model in one.models}
 
     def candidates(self, path: str, model: str) -> Sequence[Candidate]:
         """Return who can answer in the dialect at `path`. Raises Refusal."""
@@ -64,12 +64,12 @@ class Serving:
 
     async def close(self) -> None:
         """End all connections."""
-        for provider in self._providers:
+        for provider in self.providers:
             await provider.close()
 
     def _speaking(self, path: str) -> dict[str, list[Candidate]]:
         found: dict[str, list[Candidate]] = {}
-        for provider in self._providers:
+        for provider in self.providers:
             if provider.speaks(path):
                 for model in provider.models:
                     found.setdefault(model, []).append(self._targets[provider.name, model])

@@ -19,8 +19,8 @@ from spendstream.windows import Measures
 
 __all__ = ["KINDS", "PriceChange", "PriceWatch", "Priced"]
 
-KINDS = ("input", "output", "cache_read", "cache_write")
-"""Kinds of tokens; input is what is neither read from nor written to a cache."""
+KINDS = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
+"""Kinds of tokens; input is what is neither read from nor written to a cache, and a write is for minutes."""
 
 _MILLION = 10**6
 _CONSECUTIVE = 3
@@ -33,7 +33,7 @@ class Priced(Struct, frozen=True, kw_only=True):
     """Tokens by kind, in the order of KINDS, and their list cost in picodollars, of one or more events."""
 
     model: str
-    tokens: tuple[int, int, int, int]
+    tokens: tuple[int, int, int, int, int]
     cost: int
     events: int = 1
 
@@ -63,9 +63,10 @@ class Priced(Struct, frozen=True, kw_only=True):
         return abs(due - self.cost * _MILLION) <= _MILLION * self.events
 
 
-def _kinds(used: TokenUsage | Measures) -> tuple[int, int, int, int]:
+def _kinds(used: TokenUsage | Measures) -> tuple[int, int, int, int, int]:
     plain = used.input_tokens - used.cache_read_tokens - used.cache_write_tokens
-    return plain, used.output_tokens, used.cache_read_tokens, used.cache_write_tokens
+    an_hour = used.cache_write_1h_tokens
+    return plain, used.output_tokens, used.cache_read_tokens, used.cache_write_tokens - an_hour, an_hour
 
 
 class PriceChange(Struct, frozen=True, kw_only=True):

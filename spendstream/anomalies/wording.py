@@ -25,7 +25,8 @@ _CAUSES = MappingProxyType({
     "mix": "a move to dearer models",
 })  # fmt: skip
 _TOKENS = MappingProxyType({
-    "input": "input", "output": "output", "cache_read": "cached input", "cache_write": "cache writes"
+    "input": "input", "output": "output", "cache_read": "cached input", "cache_write": "cache writes",
+    "cache_write_1h": "cache writes for an hour",
 })  # fmt: skip
 
 

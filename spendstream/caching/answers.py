@@ -30,6 +30,7 @@ class Answer(Struct, frozen=True, kw_only=True, array_like=True):
     output_tokens: int
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     reasoning_tokens: int = 0
     cost: int | None
     created_at: int

@@ -76,13 +76,16 @@ def features(a: Phrase, b: Phrase, rarity: Rarity) -> list[float]:
 def certainty(a: Phrase, b: Phrase) -> bool | None:
     """Return whether two questions ask the same, where their words leave no doubt; else None.
 
-    They do with the same words in the same order. They do not if one has a number that the other has not, if
-    only one is negated, or if one has the opposite of a word of the other one. A model that is trained on
-    what people ask has seen few of these, and an answer wrong by a "not" is worse than one paid for again.
+    They do with the same words in the same order. They do not if one has a number that the other has not,
+    only one is negated, each has a name that the other has not, or one has the opposite of a word of the
+    other. A model that is trained on what people ask has seen few of these, and an answer that is wrong by
+    a "not" is worse than one that is paid for again.
     """
     if a.words == b.words:
         return True
     if a.numbers != b.numbers or a.negations % 2 != b.negations % 2:
+        return False
+    if a.names - b.different and b.names - a.different:
         return False
     alone_a = {word for word, stem in zip(a.words, a.stems, strict=True) if stem not in b.different}
     alone_b = {word for word, stem in zip(b.words, b.stems, strict=True) if stem not in a.different}

@@ -34,8 +34,7 @@ class Kinship(Struct, frozen=True):
 
     def project(self, vector: Vector) -> Vector:
         """Return a vector in that space."""
-        projected: Vector = (vector - self.mean) @ self.projection
-        return projected
+        return ((vector - self.mean) @ self.projection).astype(np.float32, copy=False)
 
     def features(self, one: Vector, other: Vector) -> list[float]:
         """Return log likelihood ratio, cosine and squared distance of two in that space, for each depth."""

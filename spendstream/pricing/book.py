@@ -12,7 +12,7 @@ from msgspec import Struct
 from spendstream.clock import from_micros
 from spendstream.errors import UnknownPrice
 
-__all__ = ["DAY", "MILLION", "Layer", "PriceBook", "Rates", "agreed", "table"]
+__all__ = ["DAY", "MILLION", "Layer", "PriceBook", "Rates", "agreed", "hour_of_cache", "table"]
 
 MILLION = 10**6
 DAY = 24 * 3600 * MILLION
@@ -25,6 +25,7 @@ _REMEMBERED = 4096
 class Rates(Struct, frozen=True, kw_only=True):
     """What a million tokens of each kind cost, in picodollars, and since when.
 
+    `cache_write_1h` is for what a cache keeps for an hour, and None where that costs what other writes do.
     With `hours` the rates hold only in that part of every UTC day, from the first until before the second
     (microseconds since midnight; the second may be past midnight, and so the smaller one).
     """
@@ -33,33 +34,50 @@ class Rates(Struct, frozen=True, kw_only=True):
     output: int
     cache_read: int
     cache_write: int
+    cache_write_1h: int | None = None
     effective_from: int = 0
     hours: tuple[int, int] | None = None
     source: str = ""
 
     def cost(
-        self, input_tokens: int, output_tokens: int, cache_read_tokens: int = 0, cache_write_tokens: int = 0
+        self,
+        input_tokens: int,
+        output_tokens: int,
+        cache_read_tokens: int = 0,
+        cache_write_tokens: int = 0,
+        cache_write_1h_tokens: int = 0,
     ) -> int:
         """Return the cost in picodollars, rounded half to even once, after all kinds are added up.
 
-        Cache reads and writes are part of `input_tokens`, as in every event. Raises ValueError for a
-        negative count, or if they are more than the input they are part of.
+        Cache reads and writes are part of `input_tokens`, as in every event, and writes for an hour part of
+        all writes. Raises ValueError for a negative count, or if a part is more than the whole.
         """
         plain = input_tokens - cache_read_tokens - cache_write_tokens
-        if min(plain, output_tokens, cache_read_tokens, cache_write_tokens) < 0:
+        short = cache_write_tokens - cache_write_1h_tokens
+        if min(plain, output_tokens, cache_read_tokens, short, cache_write_1h_tokens) < 0:
             raise ValueError(
                 "token counts must not be negative, and cache tokens are included in input tokens: "
-                f"found input {input_tokens}, output {output_tokens}, "
-                f"cache read {cache_read_tokens}, cache write {cache_write_tokens}"
+                f"found input {input_tokens}, output {output_tokens}, cache read {cache_read_tokens}, "
+                f"cache write {cache_write_tokens}, of which for an hour {cache_write_1h_tokens}"
             )
+        an_hour = self.cache_write if self.cache_write_1h is None else self.cache_write_1h
         total = (
             plain * self.input
             + output_tokens * self.output
             + cache_read_tokens * self.cache_read
-            + cache_write_tokens * self.cache_write
+            + short * self.cache_write
+            + cache_write_1h_tokens * an_hour
         )
         whole, rest = divmod(total, MILLION)
         return whole + (rest * 2 > MILLION or (rest * 2 == MILLION and whole % 2 == 1))
+
+    def most(self, input_tokens: int, output_tokens: int, *, an_hour: bool) -> int:
+        """Return what a call can cost in picodollars: if all of its input is of the dearest kind.
+
+        `an_hour` is whether it may write to a cache for so long.
+        """
+        dearest = max(self.input, self.cache_write, (an_hour and self.cache_write_1h) or 0)
+        return -(-(input_tokens * dearest + output_tokens * self.output) // MILLION)
 
     def in_force(self, at: int) -> bool:
         """Return whether these rates hold at a time (microseconds since 1970 UTC)."""
@@ -72,6 +90,14 @@ class Rates(Struct, frozen=True, kw_only=True):
         if end < start:
             return time_of_day >= start or time_of_day < end
         return start <= time_of_day < end
+
+
+def hour_of_cache(model: str, plain: int) -> int | None:
+    """Return what a cache write for an hour costs where nobody says it; None: what other writes do.
+
+    Anthropic's rule is a multiple of the price of input, twice, and sellers of its models keep to it.
+    """
+    return 2 * plain if "claude" in model.lower() else None
 
 
 Schedule: TypeAlias = tuple[Rates, ...]

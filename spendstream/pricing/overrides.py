@@ -7,6 +7,8 @@ effective_from = 2026-01-01        # optional; a date (midnight UTC) or a date-t
 input_per_million = "2.50"         # dollars, exactly as written: no binary fraction comes near them
 output_per_million = "10.00"
 cache_read_per_million = "1.25"    # optional, as is cache_write_per_million: else the price of input
+cache_write_1h_per_million = "5"   # optional; else twice the price of input for Claude, that of
+                                   # cache_write_per_million for all others
 source = "contract 4711"           # optional
 """
 
@@ -24,7 +26,7 @@ from typing import Any
 from spendstream.clock import to_micros
 from spendstream.errors import ConfigError
 from spendstream.money import parse_usd
-from spendstream.pricing.book import PriceBook, Rates, table
+from spendstream.pricing.book import PriceBook, Rates, hour_of_cache, table
 
 __all__ = ["Entry", "conflicts", "mistakes_in", "rates_in", "read_overrides"]
 
@@ -38,6 +40,7 @@ _KNOWN = (
     "effective_from",
     "cache_read_per_million",
     "cache_write_per_million",
+    "cache_write_1h_per_million",
     "source",
 )
 _EPOCH = date(1970, 1, 1)
@@ -125,12 +128,15 @@ def _time_mistakes(value: Any) -> Iterator[str]:
 
 def rates_in(raw: Mapping[str, Any], source: str) -> Rates:
     """Return the rates of an entry without mistakes; `source` is what it does not name."""
-    plain = raw["input_per_million"]
+    plain, an_hour = raw["input_per_million"], raw.get("cache_write_1h_per_million")
     return Rates(
         input=parse_usd(plain),
         output=parse_usd(raw["output_per_million"]),
         cache_read=parse_usd(raw.get("cache_read_per_million", plain)),
         cache_write=parse_usd(raw.get("cache_write_per_million", plain)),
+        cache_write_1h=hour_of_cache(raw["model"], parse_usd(plain))
+        if an_hour is None
+        else parse_usd(an_hour),
         effective_from=to_micros(_moment(raw.get("effective_from", _EPOCH))),
         source=raw.get("source", source),
     )

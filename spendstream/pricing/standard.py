@@ -6,6 +6,8 @@ compiled as follows, and what is left has no price here:
 - a price that starts on a date, or holds at a time of day, stays exact;
 - of a price in tiers by prompt length the base tier is taken, and `Rates.source` says so;
 - cached tokens without a price of their own cost what plain input costs (the data's own rule);
+- cache writes for an hour without a price of their own cost what other writes do, but for Claude twice what
+  input does: that is Anthropic's rule, and the data does not have it of each seller;
 - a model with a price for input only, such as an embedding, has free output;
 - variants that a caller asks for (batch, priority, a region) are left out: the standard price holds;
 - a fee per request, and reasoning or citation tokens that cost more than other output, cannot be flat rates:
@@ -34,7 +36,7 @@ from msgspec.structs import replace
 
 from spendstream.clock import to_micros
 from spendstream.money import parse_usd
-from spendstream.pricing.book import PriceBook, Rates, Schedule, agreed
+from spendstream.pricing.book import PriceBook, Rates, Schedule, agreed, hour_of_cache
 
 __all__ = ["standard_book"]
 
@@ -89,14 +91,15 @@ def _compile(model: ModelInfo, source: str) -> Schedule:
     """Return a model's schedule; an empty one if any part of it cannot be flat rates."""
     prices = model.prices
     offers = [ConditionalPrice(prices=prices)] if isinstance(prices, ModelPrice) else prices
-    schedule = [_dated(rates, offer) for offer in offers if (rates := _flat(offer.prices, source))]
+    schedule = [_dated(rates, offer) for offer in offers if (rates := _flat(model.id, offer.prices, source))]
     return tuple(schedule) if len(schedule) == len(offers) else ()
 
 
-def _flat(price: ModelPrice, source: str) -> Rates | None:
+def _flat(model: str, price: ModelPrice, source: str) -> Rates | None:
     """Return a price as flat rates of all times, or None for one that they cannot express."""
     kinds = (price.input_mtok, price.output_mtok, price.cache_read_mtok, price.cache_write_mtok)
     plain, output, read, write = kinds
+    an_hour = price.cache_write_1h_mtok
     if plain is None or price.requests_kcount is not None:
         return None
     if any(getattr(price, kind) not in (None, output) for kind in _NOT_FLAT):
@@ -106,6 +109,7 @@ def _flat(price: ModelPrice, source: str) -> Rates | None:
         output=0 if output is None else _base(output),
         cache_read=_base(plain if read is None else read),
         cache_write=_base(plain if write is None else write),
+        cache_write_1h=hour_of_cache(model, _base(plain)) if an_hour is None else _base(an_hour),
         source=f"{source}, base tier" if any(isinstance(one, TieredPrices) for one in kinds) else source,
     )
 

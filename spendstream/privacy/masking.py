@@ -22,6 +22,7 @@ __all__ = ["Mask", "Unmasker"]
 
 _PLACEHOLDER = re.compile(rf"<(?:{'|'.join((*KINDS, 'WRITTEN'))})_[0-9]{{1,9}}>")
 _LONGEST = 24
+_EMBEDDED = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.+-]+=[\w.+-]+)*;base64,[A-Za-z0-9+/=_-]*")
 
 
 class Mask:
@@ -38,6 +39,11 @@ class Mask:
         """How many different values of each kind were masked: for events and audits, without the values."""
         return {kind: count for kind, count in self._counts.items() if kind != "WRITTEN"}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was masked, so that there is nothing to put back."""
+        return not self._values
+
     def text(self, text: str) -> str:
         """Return a text with placeholders. Inside of JSON's strings it stays JSON."""
         text = _PLACEHOLDER.sub(lambda match: self._placeholder("WRITTEN", match[0]), text)
@@ -53,12 +59,20 @@ class Mask:
     def document(self, value: Any) -> Any:
         """Return decoded JSON with all its texts masked, but names and embedded files (data: addresses)."""
         if isinstance(value, str):
-            return value if value.startswith("data:") else self.text(value)
+            return value if _EMBEDDED.fullmatch(value) else self.text(value)
         if isinstance(value, list):
             return [self.document(each) for each in value]
         if isinstance(value, dict):
             return {name: self.document(each) for name, each in value.items()}
         return value
+
+    def again(self, text: str) -> str:
+        """Return a text that was unmasked as it was before: only what is known by now is masked in it."""
+        known = {value: placeholder for placeholder, value in self._values.items()}
+        if not known:
+            return text
+        longest_first = sorted(known, key=len, reverse=True)
+        return re.sub("|".join(map(re.escape, longest_first)), lambda match: known[match[0]], text)
 
     def unmasked(self, text: str, *, in_json: bool = False) -> str:
         """Return a text with the values in their places; `in_json`: it is JSON, so they are escaped."""
@@ -89,6 +103,11 @@ class Unmasker:
         self._values = values
         self._in_json = in_json
         self._held = ""
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether something is held back."""
+        return bool(self._held)
 
     def feed(self, piece: str) -> str:
         """Return what can be said after one more piece; it may be nothing yet."""

@@ -8,6 +8,7 @@ from functools import cache
 from msgspec import Struct
 
 from spendstream.prompts.passes import PASSES, Pass, Passage, passes
+from spendstream.prompts.protected import protected
 from spendstream.prompts.similarity import lexical_similarity
 
 __all__ = ["Optimised", "Optimiser", "Settings"]
@@ -63,6 +64,12 @@ class Optimiser:
 
     def optimised(self, chat: Sequence[Passage]) -> Optimised:
         """Return the shorter chat, or the same one. It has as many texts, in the same order."""
+        try:
+            return self._optimised(chat)
+        finally:
+            protected.cache_clear()  # nothing of a prompt is kept after it
+
+    def _optimised(self, chat: Sequence[Passage]) -> Optimised:
         count = cache(self._count)  # most texts come by several times
         before = after = _tokens(chat, count)
         now, saved, reverted = tuple(chat), dict[Pass, int](), dict[Pass, None]()

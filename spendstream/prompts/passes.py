@@ -32,7 +32,6 @@ class Passage(Struct, frozen=True):
 _ASKING = ("user", "system", "developer")
 _LEAST_WORDS = 8  # a repeated sentence or paragraph with fewer may well be meant
 
-_BLANKS = re.compile(r'("(?:[^"\\]|\\.)*")|\s+')
 _BLANKS = re.compile(r"(?<=[^\s])[ \t]{2,}(?=[^\s])")
 _LINE_ENDS = re.compile(r"(?<=[^\s])[ \t]+(?=\n)")
 _EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n){2,}")
@@ -78,7 +77,7 @@ def _replaced(passage: Passage, text: str) -> Passage:
 
 def _kept(text: str, shorter: str) -> str:
     """Return the shorter text, unless a quote or the like now begins or ends at another place than before."""
-    return shorter if pieces(shorter) == pieces(text) else text
+    return text if shorter == text or pieces(shorter) != pieces(text) else shorter
 
 
 def _minified(text: str) -> str:
@@ -129,6 +128,8 @@ def _repeated(text: str, said: set[str]) -> list[tuple[int, int]]:
 
 def _cut(text: str, cuts: Sequence[tuple[int, int]]) -> str:
     """Return a text without some parts; unchanged, if what is left would no longer be read as it was."""
+    if not cuts:
+        return text
     ends = [0, *(end for _, end in cuts)]
     starts = [*(start for start, _ in cuts), len(text)]
     parts = [text[start:end] for start, end in zip(ends, starts, strict=True)]

@@ -456,7 +456,7 @@ _CALLS = st.builds(
     **dict.fromkeys(("user", "key_id", "provider", "model", "request_model", "error_type"), _TEXT),
     **dict.fromkeys(("route", "route_reason"), _TEXT),
     **dict.fromkeys(("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"), _COUNT),
-    **dict.fromkeys(("reasoning_tokens", "duration"), _COUNT),
+    **dict.fromkeys(("cache_write_1h_tokens", "reasoning_tokens", "duration"), _COUNT),
     **dict.fromkeys(("avoided_by_cache", "avoided_by_routing", "avoided_by_compression"), _PICO),
     list_cost=st.none() | _PICO,
     time_to_first_token=st.none() | _COUNT,

@@ -22,7 +22,8 @@ _TEAMS = ("search", "ads", "support", "research", "")
 _MODELS = ("gpt-4", "gpt-3.5-turbo", "claude-haiku")
 _SIZES = (60, 3600, 86_400)
 _COUNTS = (
-    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens",
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
+    "reasoning_tokens",
 )  # fmt: skip
 _AVOIDED = ("avoided_by_cache", "avoided_by_routing", "avoided_by_compression")
 
@@ -49,7 +50,7 @@ def events(*paths: Path) -> list[dict[str, Any]]:
 
 def expected_windows(*paths: Path) -> Counter[Row]:
     """Return every window of recordings: size, start, dimensions, and what it adds up to, in dollars."""
-    windows: dict[Row, list[int]] = defaultdict(lambda: [0] * 14)
+    windows: dict[Row, list[int]] = defaultdict(lambda: [0] * 15)
     for event in events(*paths):
         measures = _measures(event)
         for size in _SIZES:
@@ -179,6 +180,7 @@ def _tokens(rnd: random.Random, org: str, count: int, seed: int) -> Iterator[Tok
             output_tokens=rnd.randrange(5_000),
             cache_read_tokens=rnd.randrange(100),
             cache_write_tokens=rnd.randrange(100),
+            cache_write_1h_tokens=rnd.randrange(100),
             reasoning_tokens=rnd.randrange(100),
             cost=cost,
             list_cost=cost,

@@ -244,7 +244,7 @@ def test_a_provider_s_failure_in_mid_stream_reaches_the_client_as_an_error():
         with pytest.raises(openai.APIError, match="it broke"):
             next(chunks)
         assert got == ["", "So far"]
-        (event,) = server.publisher.events
+        (event,) = wait_until(lambda: server.publisher.events)  # the provider's error is not held back for it
         assert (event.status, event.usage_source) == (502, "interrupted")
 
 
@@ -370,6 +370,17 @@ def test_on_sigterm_running_requests_finish_and_the_process_exits_with_zero(tmp_
         assert code == 0, said
         assert replies[0].choices[0].message.content
         assert journalled(tmp_path)[-1].status == 200
+
+
+def test_a_gateway_that_is_stopped_has_sent_the_traces_of_its_calls(tmp_path, collector):
+    with process(tmp_path, SPENDSTREAM_OTLP_ENDPOINT=collector.url) as gateway:
+        assert ask(gateway.url()).choices
+        gateway.signal(signal.SIGTERM)
+        code, said = gateway.end()
+        assert code == 0, said
+    call = collector.spans[-1]
+    event = journalled(tmp_path)[-1]
+    assert (call["name"], call["spendstream.request_id"]) == ("chat claude-haiku", str(event.id))
 
 
 async def test_at_its_deadline_the_gateway_cuts_what_still_runs_and_journals_it(

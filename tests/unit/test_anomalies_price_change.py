@@ -23,7 +23,7 @@ def calls(rates, count, seed=0, *, cached=True):
     for _ in range(count):
         plain, out, read = rng.randint(1, 9000), rng.randint(1, 2000), rng.randint(1, 5000) * cached
         cost = rates.cost(plain + read, out, read, 0)
-        events.append(Priced(model="openai/gpt-4o", tokens=(plain, out, read, 0), cost=cost))
+        events.append(Priced(model="openai/gpt-4o", tokens=(plain, out, read, 0, 0), cost=cost))
     return events
 
 
@@ -56,8 +56,8 @@ def test_a_kind_of_tokens_that_is_seen_for_the_first_time_is_no_change():
 
 
 def test_calls_that_are_all_alike_leave_open_which_kind_changed_until_patience_ends():
-    alike = [Priced(model="m", tokens=(1000, 100, 0, 0), cost=OLD.cost(1000, 100)) for _ in range(20)]
-    dearer = [Priced(model="m", tokens=(1000, 100, 0, 0), cost=2 * OLD.cost(1000, 100)) for _ in range(20)]
+    alike = [Priced(model="m", tokens=(1000, 100, 0, 0, 0), cost=OLD.cost(1000, 100)) for _ in range(20)]
+    dearer = [Priced(model="m", tokens=(1000, 100, 0, 0, 0), cost=2 * OLD.cost(1000, 100)) for _ in range(20)]
     learned = [
         Priced(model="m", tokens=event.tokens, cost=event.cost) for event in calls(OLD, 5, cached=False)
     ]
@@ -68,7 +68,7 @@ def test_calls_that_are_all_alike_leave_open_which_kind_changed_until_patience_e
 
 def test_prices_that_differ_from_call_to_call_are_no_prices():
     rng = random.Random(1)
-    wild = [Priced(model="m", tokens=(100, 10, 0, 0), cost=rng.randint(1, 10**12)) for _ in range(200)]
+    wild = [Priced(model="m", tokens=(100, 10, 0, 0, 0), cost=rng.randint(1, 10**12)) for _ in range(200)]
     assert changes(PriceWatch(), wild) == []
 
 
@@ -99,7 +99,7 @@ def test_a_window_that_mixes_old_and_new_prices_does_not_hide_the_change():
 def test_the_memory_of_models_is_bounded_and_can_be_stored():
     watch, other = PriceWatch(), PriceWatch()
     for place in range(2000):
-        watch.update(Priced(model=f"m{place}", tokens=(1, 1, 0, 0), cost=5))
+        watch.update(Priced(model=f"m{place}", tokens=(1, 1, 0, 0, 0), cost=5))
     assert len(watch.models) == 1024
     other.restore(watch.snapshot())
     assert other == watch
@@ -120,7 +120,7 @@ def test_cache_tokens_are_taken_out_of_the_input_and_list_cost_goes_first():
     event = usage(
         input_tokens=10, output_tokens=3, cache_read_tokens=4, cache_write_tokens=1, list_cost=9, cost=5
     )
-    assert Priced.of_event(event) == Priced(model="openai/gpt-4", tokens=(5, 3, 4, 1), cost=9)
+    assert Priced.of_event(event) == Priced(model="openai/gpt-4", tokens=(5, 3, 4, 1, 0), cost=9)
 
 
 prices = st.integers(1, 10**5).map(lambda digits: digits * 10**8)
@@ -139,11 +139,13 @@ def test_any_two_prices_are_told_apart_exactly(old, new, seed):
     assert told == {kind: n for kind, o, n in zip(KINDS, old, new, strict=False) if o != n}
 
 
-@given(tokens=st.tuples(*[st.integers(0, 10**6)] * 4), rates=st.tuples(*[st.integers(0, 10**14)] * 4))
+@given(tokens=st.tuples(*[st.integers(0, 10**6)] * 5), rates=st.tuples(*[st.integers(0, 10**14)] * 5))
 def test_what_the_price_book_computes_is_explained_by_its_prices(tokens, rates):
-    plain, out, read, write = tokens
-    book = Rates(input=rates[0], output=rates[1], cache_read=rates[2], cache_write=rates[3])
-    cost = book.cost(plain + read + write, out, read, write)
+    plain, out, read, write, hour = tokens
+    book = Rates(
+        input=rates[0], output=rates[1], cache_read=rates[2], cache_write=rates[3], cache_write_1h=rates[4]
+    )
+    cost = book.cost(plain + read + write + hour, out, read, write + hour, hour)
     priced = Priced(model="m", tokens=tokens, cost=cost)
     assert priced.explained(dict(zip(KINDS, rates, strict=True)))
     exact = sum(Fraction(count * rate, 10**6) for count, rate in zip(tokens, rates, strict=True))

@@ -107,3 +107,59 @@ def test_a_wrong_address_is_refused_without_being_repeated(address: str) -> None
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         Config().kafka = "elsewhere"  # type: ignore[misc]  # the point of the test
+
+
+def test_every_mistake_in_a_table_is_told_with_its_place(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """
+        [[provider]]
+        name = "fast"
+        kind = "simulated"
+        [provider.profiles."gpt-4"]
+        time_to_first_token = nan
+        tokens_per_second = 0
+        mean_output_tokens = 20
+        error_rat = 0.1
+        [[provider]]
+        kind = "other"
+        retries = 100
+        """,
+    )
+    with pytest.raises(ConfigError) as caught:
+        load({}, path)
+    assert str(caught.value).splitlines() == [
+        f"{path}: provider: 1: profiles: gpt-4: time_to_first_token: expected `float` >= 0.0",
+        f"{path}: provider: 1: profiles: gpt-4: tokens_per_second: expected `float` > 0.0",
+        f"{path}: provider: 1: profiles: gpt-4: error_rat: no such setting; did you mean error_rate?",
+        f"{path}: provider: 2: name: is missing",
+        f"{path}: provider: 2: kind: invalid enum value 'other'",
+        f"{path}: provider: 2: retries: expected `int` <= 10",
+    ]
+
+
+PROFILE = "time_to_first_token = 0.1\ntokens_per_second = inf\nmean_output_tokens = 20\nbreak_rate = 1"
+
+
+def provider(kind: str, *lines: str) -> str:
+    return "\n".join(
+        ["[[provider]]", 'name = "p"', f'kind = "{kind}"', *lines, '[provider.profiles."m"]', PROFILE]
+    )
+
+
+def test_a_simulated_provider_has_the_models_of_its_profiles(tmp_path: Path) -> None:
+    [found] = load({}, written(tmp_path, provider("simulated"))).provider
+    assert found.profiles["m"].break_rate == 1.0
+    assert found.profiles["m"].error_rate == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (provider("openai"), "profiles: only simulated models have some"),
+        (provider("simulated", 'models = ["m", "n"]'), "models: n has no profile"),
+    ],
+)
+def test_profiles_belong_to_simulated_models(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"^provider p: {reason}$"):
+        load({}, written(tmp_path, text))

@@ -65,10 +65,9 @@ async def call(*providers: Provider) -> tuple[list[str], bytes]:
     begun = await begin(
         [Candidate(one, "gpt-4") for one in providers],
         CHAT,
-        b"",
         lambda model: DIALECTS[CHAT].forward(ASK, model),
         stream=False,
-        tried=lambda candidate: tried.append(candidate.provider.name),
+        tried=lambda candidate: tried.append(candidate.provider.name) or b"",
         failed=lambda _: None,
     )
     return tried, begun.first
@@ -178,3 +177,17 @@ async def test_a_caller_that_gives_up_ends_the_attempt(provider):
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
+
+
+async def test_a_chat_can_fall_back_on_a_provider_that_speaks_messages_only(provider):
+    one, _ = await provider("one", BUSY, retries=0)
+    models = Flaky([])
+    async with serving(SimulatedProvider(models)) as address:
+        base = address.removesuffix("/v1")
+        settings = ProviderSettings(name="claude", kind="anthropic", base_url=base, models=("gpt-4",))
+        other = Provider(settings)
+        tried, answer = await call(one, other)
+        await other.close()
+    assert tried == ["one", "claude"]
+    assert DIALECTS[CHAT].outcome(answer).usage == Usage(input_tokens=1, output_tokens=2)
+    assert DIALECTS[CHAT].text(answer) == "So."

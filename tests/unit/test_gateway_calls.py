@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -36,7 +37,13 @@ from spendstream.tokens import ChatMessage, count_chat, count_text
 NOW = 1_795_000_000_123_456
 MESSAGES = [{"role": "user", "content": "How much is it?"}]
 INPUT = count_chat("gpt-4", [ChatMessage("user", "How much is it?")])
-PER_MILLION = {"input": 30 * 10**12, "output": 60 * 10**12, "cache_read": 0, "cache_write": 0}
+PER_MILLION = {
+    "input": 30 * 10**12,
+    "output": 60 * 10**12,
+    "cache_read": 0,
+    "cache_write": 0,
+    "cache_write_1h": 50 * 10**12,
+}
 PRICES = PriceBook(table([("scripted", "gpt-4", Rates(**PER_MILLION))]))
 ANSWER = [
     Piece(text="Three"),
@@ -73,32 +80,40 @@ class Response:
 
 
 class Client:
-    """Talks ASGI to an app whose provider is a server. It hangs up after `hang_up_after` chunks."""
+    """Talks ASGI to an app whose provider is a server. It hangs up after `hang_up_after` chunks.
 
-    def __init__(self, models: Models, caching: ReplyCache | None = None, **config: Any) -> None:
+    `spares` are asked after that provider, which is tried `retries` times again.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        caching: ReplyCache | None = None,
+        *,
+        spares: Mapping[str, Models] = MappingProxyType({}),
+        retries: int = 0,
+        tracing: Any = None,
+        **config: Any,
+    ) -> None:
         self.models = models
         self.caching = caching
+        self.retries = retries
         self.publisher = RecordingPublisher()
         self.audit = RecordingAudit()
         self.registry = CollectorRegistry()
         self.chunks = 0
         self.store = ReservationBook(ttl=RESERVED, memory=REMEMBERED)
         self.guard = Guard(self.store)
+        self._given = {"scripted": models, **spares}
+        self._retries = retries
+        self._tracing = tracing
         self._config = Config(**config)
         self._stack = AsyncExitStack()
         self._app: ASGIApp | None = None
 
     async def app(self) -> ASGIApp:
         if self._app is None:
-            address = await self._stack.enter_async_context(serving(SimulatedProvider(self.models)))
-            settings = ProviderSettings(
-                name="scripted",
-                kind="simulated",
-                base_url=address,
-                models=tuple(self.models.models),
-                retries=0,
-            )
-            served = Serving([Provider(settings)])
+            served = Serving([await self._provider(*one) for one in self._given.items()])
             self._stack.push_async_callback(served.close)
             parts = assemble(
                 self._config,
@@ -109,11 +124,24 @@ class Client:
                 registry=self.registry,
                 instance="one",
                 guard=self.guard,
+                tracing=self._tracing,
                 caching=self.caching,
                 audit=self.audit,
             )
             self._app = create_app(parts)
         return self._app
+
+    async def _provider(self, name: str, models: Models) -> Provider:
+        address = await self._stack.enter_async_context(serving(SimulatedProvider(models)))
+        return Provider(
+            ProviderSettings(
+                name=name,
+                kind="simulated",
+                base_url=address,
+                models=tuple(models.models),
+                retries=self._retries,
+            )
+        )
 
     async def close(self) -> None:
         await self._stack.aclose()
@@ -125,6 +153,7 @@ class Client:
         *,
         hang_up_after: int | None = None,
         hang_up_at: bytes | None = None,
+        hang_up: asyncio.Event | None = None,
         path: str = "/v1/chat/completions",
         method: str = "POST",
         **fields: Any,
@@ -132,7 +161,7 @@ class Client:
         content = {"model": "gpt-4", "messages": MESSAGES, **fields} if body is None else body
         raw = content if isinstance(content, bytes) else json.dumps(content).encode()
         response = Response()
-        gone = asyncio.Event()
+        gone = hang_up or asyncio.Event()
         inbox: list[dict[str, Any]] = [{"type": "http.request", "body": raw, "more_body": False}]
 
         async def receive() -> dict[str, Any]:
@@ -208,6 +237,13 @@ class TestPlain:
         assert int(response.headers["x-spendstream-overhead-us"]) >= 0
         assert response.headers["x-spendstream-cost"] == f"{COST / 10**12:.12f}"
 
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize("script", [ANSWER, [BUSY], [ANSWER[0], ValueError("bug")]])
+    async def test_the_reply_names_its_event_whatever_became_of_the_call(self, client, script, stream):
+        one = client(script)
+        response = await one.post(stream=stream)
+        assert response.headers["x-request-id"] == str(one.event.id)
+
     async def test_the_event_says_who_what_and_how_much(self, client):
         one = client()
         names = ("org", "team", "project", "environment", "service", "user")
@@ -240,6 +276,15 @@ class TestPlain:
         assert one.event.cost == COST
         assert one.event.status == 200
 
+    async def test_what_a_cache_keeps_for_an_hour_has_its_own_price(self, client):
+        usage = Usage(input_tokens=100, output_tokens=2, cache_write_tokens=60, cache_write_1h_tokens=40)
+        script = [Piece(text="Three", finish_reason="stop", usage=usage)]
+        for stream in (False, True):
+            one = client(script)
+            await one.post(path="/v1/messages", max_tokens=9, stream=stream)
+            assert (one.event.cache_write_tokens, one.event.cache_write_1h_tokens) == (60, 40)
+            assert one.event.cost == 40 * 30 * 10**6 + 20 * 0 + 40 * 50 * 10**6 + 2 * 60 * 10**6
+
     async def test_the_user_in_the_body_counts_unless_a_header_names_one(self, client):
         one = client()
         await one.post(user="ada")
@@ -256,6 +301,13 @@ class TestPlain:
 
 
 class TestStreamed:
+    async def test_a_text_that_reads_like_the_end_of_the_stream_does_not_end_it(self, client):
+        said = ["It ends with", " data: [DONE]", "data: [DONE]", " and\ndata: [DONE]", " so."]
+        one = client([*(Piece(text=text) for text in said), ANSWER[-1]])
+        *chunks, end, done = (await one.post(stream=True)).sse
+        assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "".join(said)
+        assert (end["choices"][0]["finish_reason"], done) == ("stop", "DONE")
+
     async def test_chunks_open_with_the_role_and_close_with_the_reason_and_done(self, client):
         response = await client().post(stream=True)
         assert response.headers["content-type"].startswith("text/event-stream")
@@ -318,6 +370,45 @@ class TestStreamed:
         assert (one.event.input_tokens, one.event.output_tokens) == (INPUT, 0)
         assert one.event.usage_source == "interrupted"
         assert one.event.time_to_first_token is None
+
+    async def test_a_client_that_hangs_up_between_two_attempts_pays_nothing(self, client):
+        one, gone = (
+            client([Failure(503, "overloaded", "too much", retry_after=2)], retries=1),
+            asyncio.Event(),
+        )
+        request = asyncio.create_task(one.post(stream=True, hang_up=gone))
+        await one.until(lambda: one.metric("spendstream_gateway_errors_total", stage="provider") == 1)
+        gone.set()
+        await request
+        assert (one.event.status, one.event.error_type) == (499, "client_disconnected")
+        assert (one.event.retries, one.event.input_tokens, one.event.cost) == (0, 0, 0)
+
+    @pytest.mark.parametrize("before", [0, 1])
+    async def test_a_deserted_stream_is_read_to_its_end_if_it_is_to_be_drained(self, client, before):
+        gate = asyncio.Event()
+        one = client([*ANSWER[:before], gate, *ANSWER[before:]], deserted_streams="drain")
+        request = asyncio.create_task(one.post(stream=True, hang_up_after=before))
+        await one.until(lambda: bool(one.models.calls) and one.chunks == before)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        gate.set()
+        async with asyncio.timeout(10):
+            await request
+        assert (one.event.usage_source, one.event.status) == ("interrupted", 499)
+        assert (one.event.input_tokens, one.event.output_tokens, one.event.cost) == (INPUT, 2, COST)
+
+    async def test_nobody_retries_for_a_client_that_has_hung_up(self, client):
+        gate = asyncio.Event()
+        one = client([gate, BUSY], retries=3, deserted_streams="drain")
+        request = asyncio.create_task(one.post(stream=True, hang_up_after=0))
+        await one.until(lambda: bool(one.models.calls))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        gate.set()
+        async with asyncio.timeout(10):
+            await request
+        assert len(one.models.calls) == 1
+        assert (one.event.error_type, one.event.cost) == ("client_disconnected", 0)
 
     async def test_a_gateway_that_is_stopped_journals_what_was_generated_until_then(self, client):
         one = client([ANSWER[0], asyncio.Event()])

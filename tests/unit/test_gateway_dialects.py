@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.dialects import DIALECTS, Dialect
@@ -37,7 +37,7 @@ def body(path: str, **more: Any) -> bytes:
 def streamed(path: str, *, include_usage: bool = True, upto: int | None = None) -> bytes:
     """Return the stream of an answer; of one that broke off, the first `upto` texts."""
     form = FORMATS[path]("1", "m", 0, include_usage=include_usage)
-    parts = [form.first(), *map(form.more, TEXTS[:upto])]
+    parts = [form.first(USAGE), *map(form.more, TEXTS[:upto])]
     if upto is None:
         parts.append(form.last(Piece(finish_reason="stop", usage=USAGE)))
     return b"".join(parts)
@@ -150,6 +150,8 @@ class TestEveryDialect:
 
 
 @given(data=st.binary(max_size=300))
+@example(data=b'"usage"')
+@example(data=b'["usage", "\xff"]')
 def test_whatever_bytes_come_a_reader_does_not_fall_over(data):
     for path in STREAMED:
         dialect = DIALECTS[path]
@@ -298,3 +300,26 @@ def test_a_request_that_is_no_json_object_is_refused(dialect: Dialect) -> None:
     for nonsense in (b"", b"[]", b"{", b"\xff", b'{"model": 3}', b"[" * 100_000):
         with pytest.raises(Refusal):
             dialect.ask(nonsense)
+
+
+ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
+FIRST = b'data: {"choices":[{"index":0,"delta":{"content":"So"}}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (ROLE, False),
+        (FIRST, True),
+        (ROLE + FIRST, True),
+        (FIRST.replace(b":", b": "), True),
+        (FIRST.replace(b"content", b"reasoning_content"), True),
+        (b'data: {"choices":[{"index":0,"delta":{"content": null}}]}\n\n', False),
+        (b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0}]}}]}\n\n', True),
+        (b'data: {"choices":[{"index":0,"text":"So"}]}\n\n', True),
+    ],
+)
+def test_the_first_text_of_a_chat_is_seen_however_its_pieces_arrive(data, told):
+    path = "/v1/chat/completions"
+    reader = DIALECTS[path].stream(DIALECTS[path].ask(body(path, stream=True)))
+    assert reader.has_text(data) is told

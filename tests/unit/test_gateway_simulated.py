@@ -11,7 +11,7 @@ import pytest
 from gateway.simulated import PROFILES, Call, Failure, Piece, Profile, SimulatedModels, models
 from gateway.usage import Usage
 from spendstream.pricing import simulation_book
-from spendstream.tokens import ChatMessage, count_chat, count_text
+from spendstream.tokens import ChatMessage, count_text
 
 STEADY = {
     model: Profile(time_to_first_token=2.0, tokens_per_second=10, mean_output_tokens=40) for model in PROFILES
@@ -47,11 +47,9 @@ async def test_the_same_prompt_gets_the_same_answer_streamed_or_not_and_from_any
 @pytest.mark.parametrize("model", PROFILES)
 @pytest.mark.parametrize("stream", [False, True])
 async def test_usage_is_what_the_tokenizer_counts(model, stream):
-    *_, last = found = await pieces(fast(), call(model=model, stream=stream))
+    *_, last = found = await pieces(fast(), call(model=model, input_tokens=9, stream=stream))
     answer = "".join(piece.text for piece in found)
-    assert last.usage == Usage(
-        input_tokens=count_chat(model, PROMPT), output_tokens=count_text(model, answer)
-    )
+    assert last.usage == Usage(input_tokens=9, output_tokens=count_text(model, answer))
     assert last.finish_reason == "stop"
 
 
@@ -68,13 +66,6 @@ async def test_a_limit_cuts_the_answer_to_that_many_tokens(model, limit):
 def test_every_word_is_one_token_so_that_limits_are_exact(model):
     for left, right in pairwise(models._WORDS):
         assert count_text(model, f"{left} {right}") == 2
-
-
-async def test_prompts_that_are_long_to_count_do_not_stop_the_loop():
-    long = call("word " * 20_000, body=b"x" * 100_000)
-    *_, last = await pieces(fast(), long)
-    assert last.usage
-    assert last.usage.input_tokens == count_chat("gpt-4", long.messages)
 
 
 async def test_time_passes_as_the_profile_says_divided_by_the_speed(monkeypatch):

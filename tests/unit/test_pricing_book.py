@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from spendstream.errors import UnknownPrice
 from spendstream.money import round_half_even
@@ -21,14 +22,19 @@ counts = st.integers(0, 10**9)
 @st.composite
 def any_rates(draw: st.DrawFn) -> Rates:
     return Rates(
-        input=draw(prices), output=draw(prices), cache_read=draw(prices), cache_write=draw(prices), source="t"
+        input=draw(prices),
+        output=draw(prices),
+        cache_read=draw(prices),
+        cache_write=draw(prices),
+        cache_write_1h=draw(st.none() | prices),
+        source="t",
     )
 
 
 @st.composite
-def usage(draw: st.DrawFn) -> tuple[int, int, int, int]:
-    read, write = draw(counts), draw(counts)
-    return read + write + draw(counts), draw(counts), read, write
+def usage(draw: st.DrawFn) -> tuple[int, int, int, int, int]:
+    read, write, an_hour = draw(counts), draw(counts), draw(counts)
+    return read + write + an_hour + draw(counts), draw(counts), read, write + an_hour, an_hour
 
 
 def flat(price: int, **more: object) -> Rates:
@@ -38,12 +44,14 @@ def flat(price: int, **more: object) -> Rates:
 class TestCost:
     @given(any_rates(), usage())
     def test_is_the_exact_sum_rounded_once_half_to_even(self, rates, used):
-        tokens, output, read, write = used
+        tokens, output, read, write, an_hour = used
+        dear = rates.cache_write if rates.cache_write_1h is None else rates.cache_write_1h
         exact = Fraction(
             (tokens - read - write) * rates.input
             + output * rates.output
             + read * rates.cache_read
-            + write * rates.cache_write,
+            + (write - an_hour) * rates.cache_write
+            + an_hour * dear,
             MILLION,
         )
         cost = rates.cost(*used)
@@ -69,8 +77,24 @@ class TestCost:
         rates = Rates(input=4 * MILLION, output=0, cache_read=MILLION, cache_write=5 * MILLION)
         assert rates.cost(100, 0, 80, 10) == 10 * 4 + 80 * 1 + 10 * 5
 
+    @given(any_rates(), usage(), st.booleans())
+    def test_is_never_more_than_the_most_that_was_told(self, rates, used, an_hour):
+        tokens, output, *parts = used
+        dear = replace(rates, cache_read=0)
+        parts = parts if an_hour else [*parts[:2], 0]
+        assert dear.cost(tokens, output, *parts) <= dear.most(tokens, output, an_hour=an_hour)
+
     @pytest.mark.parametrize(
-        "used", [(10, 0, 11, 0), (10, 0, 6, 5), (-1, 0, 0, 0), (1, -1, 0, 0), (1, 0, -1, 0)]
+        "used",
+        [
+            (10, 0, 11, 0),
+            (10, 0, 6, 5),
+            (-1, 0, 0, 0),
+            (1, -1, 0, 0),
+            (1, 0, -1, 0),
+            (9, 0, 0, 5, 6),
+            (9, 0, 0, 5, -1),
+        ],
     )
     def test_refuses_more_cached_tokens_than_input_and_negative_counts(self, used):
         with pytest.raises(ValueError, match="cache tokens are included in input tokens"):

@@ -153,3 +153,23 @@ def test_a_file_that_is_no_toml_or_not_there_is_one_clear_error(price_file):
 
 def test_an_empty_file_is_an_empty_book(price_file):
     assert read(price_file, "").find("openai", "gpt-4", AT) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "found"),
+    [
+        ("claude-x", "", "6"),
+        ("anthropic.Claude-x-v1:0", 'cache_write_per_million = "3.75"', "6"),
+        ("claude-x", 'cache_write_1h_per_million = "5"', "5"),
+        ("claude-x", 'cache_write_1h_per_million = "0"', "0"),
+        ("other", 'cache_write_per_million = "3.75"', "3.75"),
+    ],
+)
+def test_a_cache_write_for_an_hour_costs_twice_the_input_of_claude_unless_it_is_said(
+    price_file, model, more, found
+):
+    book = read(
+        price_file,
+        f'[[price]]\nmodel = "{model}"\ninput_per_million = 3\noutput_per_million = 15\n{more}\n',
+    )
+    assert book.rates("", model, AT).cost(10**6, 0, 0, 10**6, 10**6) == parse_usd(found)

@@ -57,9 +57,30 @@ def test_a_placeholder_that_the_model_made_up_stays():
     assert Mask().unmasked("<EMAIL_7>") == "<EMAIL_7>"
 
 
+@given(st.lists(st.sampled_from((*VALUES, "<EMAIL_1>")), max_size=6))
+def test_an_answer_that_was_unmasked_can_be_masked_as_it_was(values):
+    """A provider that signs what its model thought wants it back unchanged, with what the model made up."""
+    mask = Mask()
+    answer = mask.text(" and ".join(values)) + " and x@example.org, <EMAIL_8>"
+    assert mask.again(mask.unmasked(answer)) == answer
+
+
+def test_a_mask_without_values_is_empty():
+    mask = Mask()
+    assert mask.text("nothing here") == mask.again("nothing here") == "nothing here"
+    assert mask.is_empty
+    mask.text("<EMAIL_1>")
+    assert not mask.is_empty
+
+
 def test_another_requests_placeholders_mean_nothing():
     Mask().text("bob@example.com")
     assert Mask().unmasked("<EMAIL_1>") == "<EMAIL_1>"
+
+
+@pytest.mark.parametrize("text", ["data: bob@example.com", "data:text/plain,bob@example.com"])
+def test_only_an_embedded_file_is_left_alone(text):
+    assert "<EMAIL_1>" in Mask().document(text)
 
 
 def test_a_document_is_masked_in_its_texts_alone():

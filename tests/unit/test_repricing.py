@@ -63,15 +63,28 @@ class TestPrice:
         assert same == event
         assert (new.reprices, new.id) == (event.id, repricing_id(event.event_time, event.id))
 
+    def test_a_cache_write_for_an_hour_has_the_price_that_it_has_at_the_gateway(self) -> None:
+        book = PriceBook(table([("", "new", msgspec.structs.replace(RATES, cache_write_1h=6 * MILLION))]))
+        new = repriced(call(1, cache_write_tokens=30, cache_write_1h_tokens=20), book)
+        assert new is not None
+        assert new.cost == 70 * 3 + 10 * 5 + 10 * 4 + 20 * 6
+
     @pytest.mark.parametrize(
         "fields",
         [
             {"model": "unknown"},
             {"model": "since", "seconds": 59},
             {"cache_read_tokens": 101},
+            {"cache_write_tokens": 2, "cache_write_1h_tokens": 3},
             {"model": "dear", "input_tokens": 2**21},
         ],
-        ids=["no price", "no price yet", "impossible tokens", "more than an event can hold"],
+        ids=[
+            "no price",
+            "no price yet",
+            "impossible tokens",
+            "impossible parts",
+            "more than an event can hold",
+        ],
     )
     def test_what_no_price_can_be_right_for_stays_unpriced(self, fields: dict[str, Any]) -> None:
         assert repriced(call(1, **fields), BOOK) is None

@@ -1,7 +1,7 @@
 """A gateway as a process, in front of a provider that answers at once, for the official client libraries.
 
 Nothing here needs our packages, so that client libraries that do not go with them can run in an environment
-of their own: `SPENDSTREAM_PYTHON` then names the Python that has ours.
+of their own: `GATEWAY_PYTHON` then names the Python that has ours.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def gateway(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Ite
     log = folder / "gateway.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [os.environ.get("SPENDSTREAM_PYTHON", sys.executable), "-m", "spendstream", "gateway"],
+            [os.environ.get("GATEWAY_PYTHON", sys.executable), "-m", "spendstream", "gateway"],
             cwd=_ROOT,
             env={**os.environ, "SPENDSTREAM_CONFIG": str(_config(folder, provider)), "PYTHONUNBUFFERED": "1"},
             stdout=output,
