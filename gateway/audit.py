@@ -7,6 +7,7 @@ change waits for its line to be on disk, and is not made if that cannot be writt
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import structlog
 
 from spendstream.audit import Chain, read_line
-from spendstream.errors import ConfigError, TransientError
+from spendstream.errors import AlreadyRunning, ConfigError, TransientError
 
 __all__ = ["Audit", "AuditLog", "NoAudit", "audit_lines"]
 
@@ -53,9 +54,9 @@ class _Noted(NamedTuple):
 
 
 class AuditLog:
-    """The log in a directory, of which this object is the only writer; `clock` gives microseconds UTC.
+    """The log in a directory, of which this object is the only writer from `open` to `close`.
 
-    Raises ConfigError when no files can be kept there.
+    `clock` gives microseconds UTC.
     """
 
     def __init__(
@@ -69,10 +70,25 @@ class AuditLog:
         self._lost = 0
         self._writing: asyncio.Task[None] | None = None
         self._failure: OSError | None = None
-        self._number, self._size, self._fd = 0, 0, -1
+        self._number, self._size, self._fd, self._lock = 0, 0, -1, -1
+        self._chain = Chain(secret)
+
+    def open(self) -> None:
+        """Go on with what is there.
+
+        Raises ConfigError when no files can be kept there, AlreadyRunning when another process keeps its own.
+        """
+        directory = self._directory
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._chain = self._resume()
+        except BlockingIOError as error:
+            os.close(self._lock)
+            raise AlreadyRunning(
+                f"another gateway keeps its audit log in {directory}: stop it first"
+            ) from error
         except OSError as error:
             raise ConfigError(f"{directory}: cannot keep the audit log here: {error.strerror}") from error
 
@@ -100,6 +116,9 @@ class AuditLog:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     async def _write_all(self) -> None:
         try:

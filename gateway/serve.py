@@ -79,7 +79,6 @@ async def serve(
             events_per_record=config.events_per_record,
         )
         audit = AuditLog(config.data_dir / "audit", config.key_secret, clock.now_micros)
-        stack.push_async_callback(audit.close)
         redis = await stack.enter_async_context(connected(config))
         store = await stack.enter_async_context(reservations(config, redis, registry))
         caching = answer_cache(config, redis, clock.now_micros)
@@ -102,6 +101,8 @@ async def serve(
         )
         await journal.start()
         stack.push_async_callback(_stop, journal)
+        audit.open()
+        stack.push_async_callback(audit.close)
         stack.push_async_callback(budgets.close)
         if ledger is not None:
             stack.push_async_callback(ledger.close)

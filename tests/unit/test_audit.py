@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway import audit
 from gateway.audit import AuditLog, audit_lines
 from spendstream.audit import BEGINNING, Chain, Findings, read_line, verify
-from spendstream.errors import ConfigError, TransientError
+from spendstream.errors import AlreadyRunning, ConfigError, TransientError
 
 NOW = 1_795_000_000_000_000
 SECRET = "of the server"
@@ -30,7 +30,9 @@ def findings(found: list[bytes], secret: str = SECRET) -> Findings:
 
 
 def log_in(folder: Path, **options: int) -> AuditLog:
-    return AuditLog(folder / "audit", SECRET, lambda: NOW, **options)
+    log = AuditLog(folder / "audit", SECRET, lambda: NOW, **options)
+    log.open()
+    return log
 
 
 def files(folder: Path) -> list[Path]:
@@ -180,6 +182,13 @@ class TestLog:
         await asyncio.gather(*(log.record("call", {"number": n}) for n in range(200)))
         assert kept(tmp_path).entries == 200
         await log.close()
+
+    async def test_a_log_has_one_writer(self, tmp_path: Path) -> None:
+        log = log_in(tmp_path)
+        with pytest.raises(AlreadyRunning, match="audit log"):
+            log_in(tmp_path)
+        await log.close()
+        await log_in(tmp_path).close()
 
     def test_a_place_where_no_log_can_be_is_a_bad_setting(self, tmp_path: Path) -> None:
         (tmp_path / "audit").write_text("")

@@ -69,6 +69,7 @@ def audit(*arguments: str) -> None:
 
 async def _log(folder: Path) -> None:
     log = AuditLog(folder / "audit", SECRET, lambda: 0)
+    log.open()
     for number in range(3):
         await log.record("key_refused", {"key_id": f"k{number}"})
     await log.close()
