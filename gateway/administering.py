@@ -22,7 +22,7 @@ from spendstream.pricing.documents import decode as decode_prices
 from spendstream.routing import Route, read_routes
 from spendstream.routing.documents import RouteDocument
 from spendstream.routing.documents import decode as decode_route
-from spendstream.teams import TeamDocument, Teams
+from spendstream.teams import TeamDocument
 from spendstream.teams import decode as decode_team
 from spendstream.topics import KEYS, PRICES, ROUTES, TEAMS
 
@@ -38,17 +38,16 @@ async def administering(
     *,
     budgets: BudgetFeed,
     prices: LivePrices,
-    teams: Teams,
     cache: Cache | None = None,
 ) -> AsyncIterator[Administration]:
-    """Follow Kafka at `servers`, which may be away, and keep `parts`, `prices` and `teams` up to date."""
+    """Follow Kafka at `servers`, which may be away, and keep `parts` and `prices` up to date."""
     config = parts.config
 
     def take_keys(found: Mapping[str, KeyDocument]) -> None:
         parts.callers.take_over(document.key for document in found.values())
 
     def take_teams(found: Mapping[str, TeamDocument]) -> None:
-        teams.use(found.values())
+        parts.teams.use(found.values())
 
     def take_prices(found: Mapping[str, PriceDocument]) -> None:
         prices.use(layer_of(found.values()))

@@ -37,6 +37,7 @@ from spendstream.limits.guard import Guard
 from spendstream.pricing import PriceBook
 from spendstream.prompts import read_settings
 from spendstream.routing import read_routes
+from spendstream.teams import Teams
 
 if TYPE_CHECKING:  # an optional part, which nobody imports who does not use it
     from gateway.tracing.spans import Tracing
@@ -63,6 +64,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     caching: ReplyCache
     choosing: Choosing
     limiting: Limiting
+    teams: Teams
     masking: Masking
     shortening: Shortening
     meter: Meter
@@ -107,6 +109,7 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
         settled=settled,
     )
     audit = audit or NoAudit()
+    teams = Teams({"mask_pii": config.privacy_teams, "optimise_prompts": config.prompt_teams})
     security = Security(audit, clock, audit_calls=config.audit_calls)
     hasher = KeyHasher(config.key_secret) if config.key_secret else None
     guard = guard or Guard(ReservationBook(ttl=RESERVED, memory=REMEMBERED))
@@ -121,8 +124,9 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
             read_routes(list(config.route)), serving=serving, prices=prices, metrics=metrics, clock=clock
         ),
         limiting=Limiting(guard, prices=prices, serving=serving, metrics=metrics, clock=clock),
-        masking=Masking(config.privacy_teams, metrics),
-        shortening=Shortening(config.prompt_teams, read_settings(config.prompts or {})),
+        teams=teams,
+        masking=Masking(teams, metrics),
+        shortening=Shortening(teams, read_settings(config.prompts or {})),
         meter=meter,
         audit=audit,
         security=security,

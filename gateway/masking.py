@@ -6,7 +6,7 @@ All that a request says is a text, but for the fields that are known to be none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.dialects import Ask
@@ -14,8 +14,8 @@ from gateway.dialects.base import decode_exactly
 from gateway.exchange import Exchange
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
-from gateway.teams import Teams
 from spendstream.privacy import Mask
+from spendstream.teams import Teams
 
 __all__ = ["Masking"]
 
@@ -45,13 +45,13 @@ _OPAQUE = frozenset(
 class Masking:
     """Masks the requests of the teams that have opted in."""
 
-    def __init__(self, teams: Collection[str], metrics: GatewayMetrics) -> None:
-        self._teams = Teams(teams)
+    def __init__(self, teams: Teams, metrics: GatewayMetrics) -> None:
+        self._teams = teams
         self._metrics = metrics
 
     def is_for(self, exchange: Exchange) -> bool:
         """Tell whether a call is to be masked."""
-        return exchange.caller.team in self._teams
+        return self._teams.have(exchange.caller.team, "mask_pii")
 
     async def mask(self, exchange: Exchange) -> None:
         """Have placeholders in the request, and in the exchange the mask that has what they stand for.

@@ -41,7 +41,6 @@ from spendstream.limits.guard import Guard
 from spendstream.limits.opening import Ledger as SpentBefore
 from spendstream.pricing import live_book_from
 from spendstream.pricing.simulation import SIMULATED
-from spendstream.teams import Teams
 
 __all__ = ["serve"]
 
@@ -112,7 +111,7 @@ async def serve(
             await stack.enter_async_context(meanwhile(compared.run()))
         await stack.enter_async_context(guarding(guard, store, budgets, ledger, clock.now_micros))
         administration = await stack.enter_async_context(
-            administering(parts, kafka_servers, budgets=budgets, prices=prices, teams=Teams(), cache=caching)
+            administering(parts, kafka_servers, budgets=budgets, prices=prices, cache=caching)
         )
         app = create_app(parts, administration)
         server = _Server(_settings(app, tls), address=_address(config, listener))

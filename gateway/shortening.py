@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,8 +11,8 @@ from gateway.dialects import Ask
 from gateway.dialects.base import decode_exactly
 from gateway.exchange import Exchange
 from gateway.refusal import Refusal
-from gateway.teams import Teams
 from spendstream.prompts import Optimiser, Passage, Settings
+from spendstream.teams import Teams
 from spendstream.tokens import count_text
 
 __all__ = ["Shortening"]
@@ -50,13 +50,14 @@ class _Text(NamedTuple):
 class Shortening:
     """Shortens requests by some settings."""
 
-    def __init__(self, teams: Collection[str], settings: Settings) -> None:
-        self._teams = Teams(teams)
+    def __init__(self, teams: Teams, settings: Settings) -> None:
+        self._teams = teams
         self._settings = settings
 
     def is_for(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> bool:
         """Tell whether a call is to be shortened; a header can only say that it is not."""
-        return exchange.caller.team in self._teams and headers.get(_HEADER, b"").strip().lower() != b"off"
+        opted_in = self._teams.have(exchange.caller.team, "optimise_prompts")
+        return opted_in and headers.get(_HEADER, b"").strip().lower() != b"off"
 
     async def shorten(self, exchange: Exchange) -> None:
         """Have a shorter request in the exchange, and the number of tokens that it has lost.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -16,6 +17,8 @@ Feature = Literal["mask_pii", "optimise_prompts"]
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 
 _LONGEST_NAME = 512
+_ANY = "*"
+_NOBODY: frozenset[str] = frozenset()
 
 
 class Team(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,18 +36,20 @@ class TeamDocument(Document, frozen=True, kw_only=True):
 
 
 class Teams:
-    """All teams; one that nobody has set has opted in to nothing."""
+    """What all teams have opted in to: by the configuration, in which `*` is any team, or by documents."""
 
-    def __init__(self) -> None:
+    def __init__(self, configured: Mapping[Feature, Collection[str]] = MappingProxyType({})) -> None:
+        self._configured = {feature: frozenset(names) for feature, names in configured.items()}
         self._features: dict[str, frozenset[Feature]] = {}
 
     def use(self, documents: Iterable[TeamDocument]) -> None:
-        """Know these from now on, and no others."""
+        """Know these from now on, and no others beside those of the configuration."""
         self._features = {it.id: frozenset(it.team.features) for it in documents}
 
     def have(self, team: str, feature: Feature) -> bool:
         """Tell whether a team has opted in to a feature."""
-        return feature in self._features.get(team, ())
+        named = self._configured.get(feature, _NOBODY)
+        return team in named or _ANY in named or feature in self._features.get(team, _NOBODY)
 
 
 def decode(name: str, value: bytes) -> TeamDocument:

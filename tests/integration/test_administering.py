@@ -23,7 +23,6 @@ from spendstream.config import Config, ProviderSettings, Secret
 from spendstream.keys import ApiKey
 from spendstream.money import parse_usd
 from spendstream.pricing import LivePrices, PriceBook, simulation_book
-from spendstream.teams import Teams
 from tests.fixtures.administration import DIGEST, FILE_KEY, HASHER, KEY, SECRET, Answer, ask
 
 DEADLINE_S = 30
@@ -39,7 +38,6 @@ class Gateway(NamedTuple):
     app: ASGIApp
     parts: Parts
     prices: LivePrices
-    teams: Teams
 
     async def ask(self, method: str, path: str, body: Any = None, key: str = KEY) -> Answer:
         return await ask(self.app, method, path, body, key=key)
@@ -50,7 +48,7 @@ class Gateway(NamedTuple):
 
 @asynccontextmanager
 async def gateway(servers: str) -> AsyncIterator[Gateway]:
-    prices, teams = LivePrices(PriceBook(), simulation_book()), Teams()
+    prices = LivePrices(PriceBook(), simulation_book())
     async with AsyncExitStack() as stack:
         serving = Serving([Provider(PROVIDER)])
         stack.push_async_callback(serving.close)
@@ -58,9 +56,9 @@ async def gateway(servers: str) -> AsyncIterator[Gateway]:
         budgets = BudgetFeed(servers, BudgetFile())
         stack.push_async_callback(budgets.close)
         administration = await stack.enter_async_context(
-            administering(parts, servers, budgets=budgets, prices=prices, teams=teams)
+            administering(parts, servers, budgets=budgets, prices=prices)
         )
-        yield Gateway(create_app(parts, administration), parts, prices, teams)
+        yield Gateway(create_app(parts, administration), parts, prices)
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -100,7 +98,7 @@ async def test_what_one_gateway_is_told_holds_in_all_of_them_without_a_restart(t
             async def known_there() -> bool:
                 return (
                     await there.status(secret) == 200
-                    and there.teams.have("ads", "mask_pii")
+                    and there.parts.teams.have("ads", "mask_pii")
                     and there.prices.rates("openai", "gpt-4", 0).input == parse_usd("1.25")
                     and "smart" in there.parts.choosing.names
                 )
