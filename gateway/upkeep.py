@@ -22,6 +22,7 @@ from spendstream.caching.memory import MemoryAnswers
 from spendstream.caching.semantic import SemanticAnswers, SemanticIndex
 from spendstream.caching.verifier import Verifier
 from spendstream.config import Config
+from spendstream.ending import end
 from spendstream.errors import TransientError
 from spendstream.limits.book import ReservationBook
 from spendstream.limits.failover import Failover
@@ -148,7 +149,6 @@ async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        (outcome,) = await end(task)
         if isinstance(outcome, Exception):
             _log.error("upkeep failed", reason=repr(outcome))

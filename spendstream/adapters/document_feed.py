@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from spendstream.adapters.kafka import end_offsets, ensure_topics, topic_incarnation
 from spendstream.documents import BadDocument, Document
+from spendstream.ending import end
 from spendstream.errors import BrokerUnavailable, ConfigError
 from spendstream.patience import patiently
 from spendstream.topics import Topic
@@ -81,8 +82,7 @@ class DocumentFeed(Generic[D]):
     async def close(self) -> None:
         """Stop following."""
         if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+            await end(self._following)
 
     async def _write(self, name: str, value: bytes | None) -> None:
         """Send a record, or a tombstone. Twice would do no harm, so the producer need not be idempotent."""

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from spendstream.adapters.delivery import MAX_CHUNK_BYTES, Delivery, Record
 from spendstream.adapters.spool import Spool, sync
 from spendstream.codec import MAX_EVENT_BYTES
+from spendstream.ending import end
 from spendstream.errors import MalformedEvent, TransientError
 from spendstream.topics import ALL_TOPICS
 
@@ -113,9 +114,7 @@ class Publisher:
         """Flush, then close; return the frames still owed, which stay in the spool for the next life."""
         await self.flush(timeout)
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         owed = self.owed_frames
         spool, self._spool = self._spool, None
         if spool is not None:

@@ -213,8 +213,8 @@ def check_that_there_was_some_of_each(pipeline: Pipeline) -> None:
 
 
 def test_an_aborted_stream_is_never_counted_higher_than_the_provider_charges(pipeline: Pipeline) -> None:
-    slow = profile(tokens_per_second=2000.0, mean_output_tokens=400, cached_input=0.0)
-    early = profile(tokens_per_second=2000.0, mean_output_tokens=400, cached_input=0.25)
+    slow = profile(tokens_per_second=200.0, mean_output_tokens=400, cached_input=0.0)
+    early = profile(tokens_per_second=200.0, mean_output_tokens=400, cached_input=0.25)
     provider, invoice = listing(SimulatedModels({"gpt-4": slow, "claude-haiku": early}))
     rnd = Random(5)
     streams = [
