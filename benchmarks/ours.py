@@ -28,7 +28,7 @@ budgets:
   - {id: team, amount: 500000 USD, period: month, scope: {org: acme, team: search}, enforce: hard}
   - {id: project, amount: 250000 USD, period: day, scope: {team: search, project: answers}, enforce: hard}
 limits:
-  - {id: key, scope: {key_id: bench}, requests_per_minute: 100000000, tokens_per_minute: 100000000000}
+  - {id: key, scope: {key_id: bench}, requests_per_minute: 100000000, tokens_per_minute: 100000000}
 """
 
 
