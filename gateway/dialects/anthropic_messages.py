@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gateway.dialects.base import Ask, Outcome, decode, decode_fields, usage_of
-from gateway.dialects.events import EventLog, event
+from gateway.dialects.events import PassedOn, event
 from gateway.refusal import Refusal
 from gateway.usage import Usage
 from spendstream.events import Operation
@@ -193,16 +193,11 @@ class AnthropicMessages:
         return event(_error(refusal), "error")
 
 
-class _MessageStream:
+class _MessageStream(PassedOn):
     """Follows a streamed answer, which goes to the client as it comes."""
 
     def __init__(self) -> None:
-        self._log = EventLog()
-
-    def feed(self, data: bytes) -> bytes:
-        """Take what the provider sent; return what the client gets of it now."""
-        self._log.add(data)
-        return data
+        super().__init__(_texts)
 
     def has_text(self, data: bytes) -> bool:
         """Tell whether there is any text in what the provider sent."""
@@ -211,7 +206,7 @@ class _MessageStream:
     def outcome(self) -> Outcome:
         """Return what it has come to until now."""
         usage, reason, error = _Usage(), "", ""
-        for payload in self._log.payloads():
+        for payload in self.log.payloads():
             if b"message_" not in payload and b'"error"' not in payload:
                 continue
             told = _decoded(payload)
@@ -224,18 +219,10 @@ class _MessageStream:
         known = None if usage == _Usage() else usage.usage()
         return Outcome(usage=known, finish_reason="" if error else reason, error_type=error)
 
-    def text(self) -> str:
-        """Return the text that was generated until now, for counting."""
-        return _texts(self._log.payloads())
-
-    def fresh_text(self) -> str:
-        """Return the text that was generated since it was asked last."""
-        return _texts(self._log.fresh())
-
     def whole(self) -> bytes:
         """Return the finished answer as if it had not been streamed."""
         message: dict[str, Any] = {}
-        for payload in self._log.payloads():
+        for payload in self.log.payloads():
             _grow(message, _anything.decode(payload))
         for block in message["content"]:
             if "input_json" in block:

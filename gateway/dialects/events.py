@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
-__all__ = ["DONE", "DONE_PAYLOAD", "EventLog", "event"]
+__all__ = ["DONE", "DONE_PAYLOAD", "EventLog", "PassedOn", "event"]
 
 DONE_PAYLOAD = b"[DONE]"
 DONE = b"data: [DONE]\n\n"
@@ -47,6 +47,27 @@ class EventLog:
         self._seen = len(self._pieces)
         found, self._rest = _payloads(data)
         return found
+
+
+class PassedOn:
+    """Follows a stream that goes to the client as it comes; `texts` returns what the payloads say."""
+
+    def __init__(self, texts: Callable[[list[bytes]], str]) -> None:
+        self.log = EventLog()
+        self._texts = texts
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what the provider sent; return what the client gets of it now."""
+        self.log.add(data)
+        return data
+
+    def text(self) -> str:
+        """Return the text that was generated until now, for counting."""
+        return self._texts(self.log.payloads())
+
+    def fresh_text(self) -> str:
+        """Return the text that was generated since it was asked last."""
+        return self._texts(self.log.fresh())
 
 
 def _payloads(data: bytes) -> tuple[list[bytes], bytes]:

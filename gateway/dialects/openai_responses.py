@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gateway.dialects.base import Ask, Outcome, decode, decode_fields, usage_of
-from gateway.dialects.events import EventLog, event
+from gateway.dialects.events import PassedOn, event
 from gateway.refusal import Refusal
 from gateway.usage import Usage
 from spendstream.events import Operation
@@ -214,16 +214,11 @@ class OpenAIResponses:
         return event(told, "error")
 
 
-class _ResponseStream:
+class _ResponseStream(PassedOn):
     """Follows a streamed answer, which goes to the client as it comes; its last event has all of it."""
 
     def __init__(self) -> None:
-        self._log = EventLog()
-
-    def feed(self, data: bytes) -> bytes:
-        """Take what the provider sent; return what the client gets of it now."""
-        self._log.add(data)
-        return data
+        super().__init__(_texts)
 
     def has_text(self, data: bytes) -> bool:
         """Tell whether there is any text in what the provider sent."""
@@ -231,7 +226,7 @@ class _ResponseStream:
 
     def outcome(self) -> Outcome:
         """Return what it has come to until now."""
-        for payload in reversed(self._log.payloads()):
+        for payload in reversed(self.log.payloads()):
             if any(end in payload for end in _ENDS):
                 told = _decoded(payload)
                 if told.response is not None:
@@ -239,17 +234,9 @@ class _ResponseStream:
                 return Outcome(error_type=told.code or "error")
         return Outcome()
 
-    def text(self) -> str:
-        """Return the text that was generated until now, for counting."""
-        return _texts(self._log.payloads())
-
-    def fresh_text(self) -> str:
-        """Return the text that was generated since it was asked last."""
-        return _texts(self._log.fresh())
-
     def whole(self) -> bytes:
         """Return the finished answer as if it had not been streamed."""
-        return _encode(_anything.decode(self._log.payloads()[-1])["response"])
+        return _encode(_anything.decode(self.log.payloads()[-1])["response"])
 
 
 def _texts(payloads: list[bytes]) -> str:

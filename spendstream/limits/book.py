@@ -108,9 +108,8 @@ class ReservationBook:
         self._buckets: dict[str, _Bucket] = {}
         self._open: dict[str, _Open] = {}
         self._settled: set[str] = set()
-        self._expiry: deque[tuple[int, str]] = (
-            deque()
-        )  # the first key of a dict is slow to find after deletions
+        # Not a dict, whose first key is slow to find after deletions.
+        self._expiry: deque[tuple[int, str]] = deque()
         self._forgotten: deque[tuple[int, str]] = deque()
 
     async def reserve(self, request: str, holds: Sequence[Hold], draws: Sequence[Draw], now: int) -> Answer:
