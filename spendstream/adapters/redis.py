@@ -69,7 +69,7 @@ class RedisAddress(Struct, frozen=True, kw_only=True):
 class Redis:
     """Commands to the server at `address`; one that is not answered within `timeout` seconds has failed."""
 
-    def __init__(self, address: RedisAddress, *, timeout: float = 0.25) -> None:
+    def __init__(self, address: RedisAddress, *, timeout: float = 1.0) -> None:
         self._address = address
         self._timeout = timeout
         self._connection: _Connection | None = None
