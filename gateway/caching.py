@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from gateway.exchange import Exchange
-from gateway.hits import Hit, Keepsake, Sought
+from gateway.hits import Flight, Hit, Keepsake, Sought
 from spendstream.caching.admission import Admission, Policy, is_complete, reusability, stability, stateful
 from spendstream.caching.answers import Answer, AnswerStore
 from spendstream.caching.identity import Shape, digest, question
@@ -49,8 +49,8 @@ class ReplyCache(Protocol):
 
 
 def tenant_of(org: str, team: str) -> str:
-    """Return whose answers a team's are: its own, and nobody else's."""
-    return f"{org}\n{team}"
+    """Return whose answers a team's are: its own, and nobody else's, whatever their names are."""
+    return f"{len(org)}:{org}{team}"
 
 
 class NoCache:
@@ -82,7 +82,7 @@ class Caching:
         self._clock = clock
         self._admission = Admission(policy or Policy())
         self._seen = Sightings()
-        self._flying: dict[bytes, asyncio.Future[Answer | None]] = {}
+        self._flying: dict[bytes, Flight] = {}
 
     async def find(self, exchange: Exchange, headers: Mapping[bytes, bytes]) -> None:
         """Give the call its hit, or note in it what is sought."""
@@ -95,6 +95,8 @@ class Caching:
             return
         sought = self._sought(exchange, body, wishes)
         exchange.hit = await self._found(exchange, sought)
+        if exchange.hit is None and wishes.look_up and wishes.keep:
+            sought = replace(sought, flight=self._take_off(sought.digest))
         if exchange.hit is None and self._semantic is not None and exchange.mask is None:
             try:
                 sought, exchange.hit = await self._meant(self._semantic, exchange, body, sought)
@@ -111,26 +113,27 @@ class Caching:
         if sought is None:
             return
         answer = _answer(exchange, sought, self._clock())
-        flight = self._flying.get(sought.digest)
-        if flight is not None and not flight.done():
-            flight.set_result(answer)
+        if sought.flight is not None:
+            sought.flight.set_result(answer)
         ttl = 0
         if answer is not None and sought.wishes.keep:
             ttl = self._admission.ttl(answer.cost, sought.reusability, sought.stability, len(answer.body))
         if answer is not None and ttl:  # until it is kept, it is found as one that was under way
-            exchange.keepsake = Keepsake(answer, ttl, sought.asked)
+            exchange.keepsake = Keepsake(answer, ttl, sought)
         else:
-            self._flying.pop(sought.digest, None)
+            self._forget(sought)
 
     async def keep(self, exchange: Exchange) -> None:
         """Keep what was found to be worth it."""
         keepsake = exchange.keepsake
         if keepsake is None:
             return
-        await self._store.keep(keepsake.answer, keepsake.ttl, self._clock())
-        if self._semantic is not None and keepsake.asked is not None:
-            self._semantic.keep(keepsake.asked, keepsake.answer.digest)
-        self._flying.pop(keepsake.answer.digest, None)
+        try:
+            await self._store.keep(keepsake.answer, keepsake.ttl, self._clock())
+        finally:
+            self._forget(keepsake.sought)
+        if self._semantic is not None and keepsake.sought.asked is not None:
+            self._semantic.keep(keepsake.sought.asked, keepsake.answer.digest)
 
     async def purge(self, tenant: str | None) -> None:
         """Forget what is kept of a tenant (`tenant_of`), or of all. Raises SpendstreamError."""
@@ -154,7 +157,7 @@ class Caching:
         )
 
     async def _found(self, exchange: Exchange, sought: Sought) -> Hit | None:
-        """Return what there is, also if it is just being made; None makes this the call to wait for."""
+        """Return what there is, also if it is just being made."""
         while sought.wishes.look_up:
             now = self._clock()
             answer = await self._store.find(sought.tenant, sought.digest, now)
@@ -162,8 +165,6 @@ class Caching:
                 return Hit(answer=answer, outcome="exact")
             flight = self._flying.get(sought.digest)
             if flight is None:
-                if sought.wishes.keep:
-                    self._flying[sought.digest] = asyncio.get_running_loop().create_future()
                 return None
             began = perf_counter()
             made = await asyncio.shield(flight)
@@ -191,11 +192,21 @@ class Caching:
         hit = found and Hit(answer=found[0], outcome="semantic", similarity=found[1])
         return replace(sought, asked=ready, reusability=again), hit
 
+    def _take_off(self, digest: bytes) -> Flight:
+        """Make this the call that others wait for."""
+        flight = self._flying[digest] = asyncio.get_running_loop().create_future()
+        return flight
+
     def _give_up(self, sought: Sought) -> None:
         """Let those ask for themselves who wait for a call that is not made."""
-        flight = self._flying.pop(sought.digest, None)
-        if flight is not None and not flight.done():
-            flight.set_result(None)
+        if sought.flight is not None:
+            sought.flight.set_result(None)
+        self._forget(sought)
+
+    def _forget(self, sought: Sought) -> None:
+        """Let nobody wait for a call any more, if they did for this one."""
+        if sought.flight is not None and self._flying.get(sought.digest) is sought.flight:
+            del self._flying[sought.digest]
 
 
 def _answer(exchange: Exchange, sought: Sought, now: int) -> Answer | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TypeAlias
+
 from msgspec import Struct
 
 from gateway.usage import Usage
@@ -10,7 +13,7 @@ from spendstream.caching.semantic import Asked
 from spendstream.caching.wishes import Wishes
 from spendstream.events import CacheOutcome
 
-__all__ = ["Hit", "Keepsake", "Sought"]
+__all__ = ["Flight", "Hit", "Keepsake", "Sought"]
 
 
 class Hit(Struct, frozen=True, kw_only=True):
@@ -33,10 +36,15 @@ class Hit(Struct, frozen=True, kw_only=True):
         )
 
 
+Flight: TypeAlias = "asyncio.Future[Answer | None]"
+"""The answer of a call under way; None if it comes to nothing that others may have."""
+
+
 class Sought(Struct, frozen=True, kw_only=True):
     """A request that the cache was asked about, so that its answer can be kept.
 
-    It was `seen` so often before. `asked` is its question, where answers are found by meaning.
+    It was `seen` so often before. `asked` is its question, where answers are found by meaning. Others wait
+    for its answer if there is a `flight`.
     """
 
     tenant: str
@@ -46,11 +54,12 @@ class Sought(Struct, frozen=True, kw_only=True):
     seen: int
     reusability: float
     asked: Asked | None = None
+    flight: Flight | None = None
 
 
 class Keepsake(Struct, frozen=True):
-    """An answer to keep for `ttl` microseconds; to be found by meaning as well, if it was `asked`."""
+    """An answer to keep for `ttl` microseconds, and what it answers."""
 
     answer: Answer
     ttl: int
-    asked: Asked | None
+    sought: Sought

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.caching import Caching
+from gateway.caching import Caching, tenant_of
 from gateway.simulated import Failure, Piece
 from gateway.testing import ScriptedModels, Step
 from spendstream.caching.admission import Policy
@@ -227,3 +227,38 @@ async def test_a_question_of_another_team_is_never_compared():
     await one.post(messages=asking("how do i reset my password"), headers={"x-spendstream-team": "other"})
     assert len(one.models.calls) == 2
     await one.close()
+
+
+async def test_an_answer_that_is_not_to_be_stored_is_not_given_to_who_waits_for_another(client):
+    gates = [asyncio.Event(), asyncio.Event()]
+    one = client()
+    plays = iter(
+        [[gates[0], *ANSWER], [gates[1], Piece(text="Four", finish_reason="stop", usage=ANSWER[-1].usage)]]
+    )
+    answer = one.models.answer
+
+    def next_one(call: Any) -> Any:
+        one.models.script = next(plays, ANSWER)
+        return answer(call)
+
+    one.models.answer = next_one
+    await one.app()
+    async with asyncio.timeout(10):
+        private = asyncio.create_task(one.post(headers={"cache-control": "no-store"}))
+        await one.until(lambda: len(one.models.calls) == 1)
+        shared = asyncio.create_task(one.post())
+        await one.until(lambda: len(one.models.calls) == 2)
+        waiting = asyncio.create_task(one.post())
+        await one.until(lambda: one.metric("ai_active_requests") == 3)
+        gates[0].set()
+        await private
+        gates[1].set()
+        assert b"Four" in (await shared).body
+        assert b"Four" in (await waiting).body
+    assert len(one.models.calls) == 2
+
+
+def test_no_two_teams_are_one_tenant_however_they_are_named():
+    names = ["", "a", "b", "ab", "a\nb", "1:a", ":", "1"]
+    tenants = {tenant_of(org, team) for org in names for team in names}
+    assert len(tenants) == len(names) ** 2
