@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from gateway.admin import Administration, Cache, Keys, Routes
-from gateway.app import Parts
+from gateway.parts import Parts
 from spendstream.adapters.budget_feed import BudgetFeed
 from spendstream.adapters.document_feed import DocumentFeed
 from spendstream.errors import ConfigError, TransientError

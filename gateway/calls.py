@@ -7,36 +7,25 @@ to it: `_serve` is the one way out. The event is journalled before the reply's l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import structlog
 from msgspec.structs import replace
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.caching import ReplyCache
-from gateway.callers import NOBODY, Caller, Callers
-from gateway.choosing import Choosing
+from gateway.callers import NOBODY, Caller
 from gateway.dialects import Dialect
 from gateway.exchange import CLIENT_GONE, Exchange
 from gateway.headers import Headers, peer, read_headers
-from gateway.limiting import Limiting
-from gateway.masking import Masking
-from gateway.meter import Meter
-from gateway.metrics import GatewayMetrics
-from gateway.refusal import Refusal
+from gateway.parts import Parts
+from gateway.refusal import Refusal, crashed
 from gateway.replies import PlainReply, Reply, StreamedReply, send_refusal
-from gateway.security import Security
-from gateway.shortening import Shortening
 from gateway.unmasking import UnmaskedSend
 from gateway.upstream.attempts import Begun, begin
 from gateway.upstream.client import BrokenOff
 from gateway.upstream.provider import Candidate, ProviderError, forwarded
 from spendstream.ids import new_id
-
-if TYPE_CHECKING:  # an optional part, which nobody imports who does not use it
-    from gateway.tracing.spans import Tracing
 
 __all__ = ["MAX_BODY_BYTES", "ModelCalls"]
 
@@ -56,37 +45,21 @@ class _ClientGone(Exception):
 class ModelCalls:
     """The route of one dialect as an ASGI application."""
 
-    def __init__(  # noqa: PLR0913 - each station of a call, once
-        self,
-        dialect: Dialect,
-        *,
-        callers: Callers,
-        caching: ReplyCache,
-        choosing: Choosing,
-        limiting: Limiting,
-        masking: Masking,
-        shortening: Shortening,
-        meter: Meter,
-        metrics: GatewayMetrics,
-        clock: Callable[[], int],
-        security: Security,
-        drains: bool,
-        tracing: Tracing | None,
-    ) -> None:
+    def __init__(self, dialect: Dialect, parts: Parts) -> None:
         self._dialect = dialect
         self._api = dialect.path.split("/")[2]
-        self._security = security
-        self._callers = callers
-        self._caching = caching
-        self._choosing = choosing
-        self._limiting = limiting
-        self._masking = masking
-        self._shortening = shortening
-        self._meter = meter
-        self._metrics = metrics
-        self._clock = clock
-        self._drains = drains
-        self._tracing = tracing
+        self._security = parts.security
+        self._callers = parts.callers
+        self._caching = parts.caching
+        self._choosing = parts.choosing
+        self._limiting = parts.limiting
+        self._masking = parts.masking
+        self._shortening = parts.shortening
+        self._meter = parts.meter
+        self._metrics = parts.metrics
+        self._clock = parts.clock
+        self._drains = parts.config.deserted_streams == "drain"
+        self._tracing = parts.tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -106,6 +79,11 @@ class ModelCalls:
             return
         except _ClientGone:
             self._metrics.refused("client_gone")
+            return
+        except Exception:  # noqa: BLE001 - the edge of a request: its client gets an answer in its API's shape
+            self._metrics.failed("internal")
+            _log.exception("request not admitted", path=self._dialect.path)
+            await send_refusal(send, self._dialect, crashed())
             return
         if self._security.audit_calls:
             self._audit("allowed", caller, address, call=exchange.request_id, model=exchange.ask.model)
@@ -157,6 +135,7 @@ class ModelCalls:
         except BaseException:
             self._meter.dismiss()
             self._caching.landed(exchange)
+            await self._limiting.settle(exchange)
             raise
         return exchange
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from gateway.exchange import CLIENT_GONE, Exchange
+from gateway.exchange import Exchange
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
 from gateway.upstream.provider import Candidate
@@ -16,8 +16,8 @@ from spendstream.routing import Call, NoCandidate, Outcome, Route, Router
 __all__ = ["Choosing"]
 
 _BYTES_PER_TOKEN = 4  # of English; a route's lengths need no more
-_BAD_REQUEST = range(400, 429)
-"""Statuses by which a provider refuses a request: that is no failure of its own."""
+_PROVIDER_FAILED = (408, 429, *range(500, 600))
+"""Statuses that are a provider's fault, and not the request's or ours."""
 
 
 class Choosing:
@@ -36,7 +36,7 @@ class Choosing:
         self._prices = prices
         self._metrics = metrics
         self._clock = clock
-        self._router = Router(routes, prices=prices.find)
+        self._router = Router((), prices=prices.find)
         self.use(routes)
 
     @property
@@ -72,12 +72,12 @@ class Choosing:
         event = exchange.event
         if event is None or exchange.candidate is None or not self._router.routes:
             return
-        failed = exchange.refusal is not None and event.status not in _BAD_REQUEST
+        failed = event.status in _PROVIDER_FAILED and event.error_type != "internal_error"
         answered = event.status < 300  # noqa: PLR2004 - success
         outcome = Outcome(
             provider=event.provider,
             model=event.model,
-            failed=failed and event.status != CLIENT_GONE,
+            failed=failed,
             latency=event.duration if answered else None,
             first_token=event.time_to_first_token if answered and exchange.ask.stream else None,
             tokens=event.input_tokens + event.output_tokens if answered else 0,

@@ -11,7 +11,7 @@ from msgspec import Struct
 from gateway.callers import Caller
 from gateway.dialects import Ask, Dialect, Outcome, StreamReader
 from gateway.hits import Hit, Keepsake, Sought
-from gateway.refusal import Refusal
+from gateway.refusal import Refusal, crashed
 from gateway.upstream.provider import Candidate, ProviderError
 from gateway.usage import Usage
 from spendstream.events import TokenUsage, UsageSource
@@ -28,7 +28,6 @@ CLIENT_GONE = 499
 """The status of a call whose client hung up; no client ever reads it."""
 
 _BAD_GATEWAY = 502
-_INTERNAL = 500
 _TOO_MANY = 429
 _OUR_KEY = (401, 403)
 
@@ -199,10 +198,8 @@ class Exchange(Struct, kw_only=True):
 
     def crashed(self) -> None:
         """Note that the gateway itself failed."""
-        self.status, self.error_type = _INTERNAL, "internal_error"
-        self.refusal = Refusal(
-            _INTERNAL, "the gateway failed on this request", reason="internal", kind="server_error"
-        )
+        self.refusal = crashed()
+        self.status, self.error_type = self.refusal.status, "internal_error"
 
     def cut(self, refusal: Refusal) -> None:
         """Note that the gateway ends a stream that there is no money for."""

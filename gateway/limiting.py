@@ -22,11 +22,15 @@ from spendstream.limits.guard import Guard
 from spendstream.pricing import PriceBook
 from spendstream.tokens import count_text
 
-__all__ = ["DEFAULT_OUTPUT_TOKENS", "Leash", "Limiting"]
+__all__ = ["DEFAULT_OUTPUT_TOKENS", "REMEMBERED", "RESERVED", "Leash", "Limiting"]
 
 DEFAULT_OUTPUT_TOKENS = 4096
 """What is set aside for an answer whose caller sets no limit; a stream that outruns it asks for more."""
 
+RESERVED = 600_000_000
+"""Microseconds that a reservation lasts which nobody extends; longer than a provider may be silent."""
+REMEMBERED = 1_800_000_000
+"""Microseconds that a settled request is remembered, so that it counts once."""
 _AHEAD_TOKENS = 1024  # of room left, from which on a stream asks for more
 _LARGE = {"budget", "pace", "tokens"}
 """Breaches that a smaller estimate can avoid."""

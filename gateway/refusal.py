@@ -9,7 +9,7 @@ import msgspec
 
 from spendstream.errors import SpendstreamError
 
-__all__ = ["Refusal"]
+__all__ = ["Refusal", "crashed"]
 
 
 class Refusal(SpendstreamError):
@@ -55,3 +55,8 @@ class Refusal(SpendstreamError):
     def headers(self) -> dict[str, str]:
         """Retry-After, in whole seconds, for an error that passes."""
         return {} if self._retry_after is None else {"retry-after": str(math.ceil(self._retry_after))}
+
+
+def crashed() -> Refusal:
+    """Return how a request is answered on which the gateway itself failed."""
+    return Refusal(500, "the gateway failed on this request", reason="internal", kind="server_error")

@@ -20,9 +20,10 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from gateway.administering import administering
-from gateway.app import assemble, create_app, event_source
+from gateway.app import create_app
 from gateway.audit import AuditLog
 from gateway.http import Connection
+from gateway.parts import assemble, event_source
 from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
 from gateway.simulated import PROFILES, Models, SimulatedModels, SimulatedProvider, serving

@@ -10,8 +10,8 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
-from gateway.app import REMEMBERED, RESERVED
 from gateway.caching import Caching
+from gateway.limiting import REMEMBERED, RESERVED
 from spendstream.adapters.budget_feed import BudgetFeed
 from spendstream.adapters.redis import Redis, RedisAddress
 from spendstream.adapters.redis_answers import RedisAnswers
@@ -144,11 +144,15 @@ def _show(store: Failover, redis: Redis, registry: CollectorRegistry) -> None:
 
 @asynccontextmanager
 async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Do the work until the context ends. A failure of it is told then, and not hidden."""
+    """Do the work until the context ends. A failure of it is told at once."""
     task = asyncio.create_task(work)
+    task.add_done_callback(_tell_failure)
     try:
         yield
     finally:
-        (outcome,) = await end(task)
-        if isinstance(outcome, Exception):
-            _log.error("upkeep failed", reason=repr(outcome))
+        await end(task)
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("upkeep has ended", work=repr(task.get_coro()), reason=repr(error))

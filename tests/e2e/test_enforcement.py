@@ -12,7 +12,7 @@ from random import Random
 import pytest
 import uvloop
 
-from gateway.app import REMEMBERED, RESERVED
+from gateway.limiting import REMEMBERED, RESERVED
 from gateway.simulated import Profile, SimulatedModels, serving
 from spendstream.adapters.redis import Redis, RedisAddress
 from spendstream.adapters.redis_reservations import RedisReservations

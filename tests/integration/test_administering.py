@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from starlette.types import ASGIApp
 
 from gateway.administering import administering
-from gateway.app import Parts, assemble, create_app
+from gateway.app import create_app
+from gateway.parts import Parts, assemble
 from gateway.testing import RecordingPublisher
 from gateway.upstream.provider import Provider
 from gateway.upstream.serving import Serving

@@ -25,7 +25,8 @@ import pytest
 import uvicorn
 
 from gateway import serve as serving
-from gateway.app import assemble, create_app
+from gateway.app import create_app
+from gateway.parts import assemble
 from gateway.simulated import PROFILES, Failure, Models, Piece, Profile, SimulatedModels, SimulatedProvider
 from gateway.simulated import serving as serving_models
 from gateway.testing import RecordingPublisher, ScriptedModels

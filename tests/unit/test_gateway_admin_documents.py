@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.caching import tenant_of
 from spendstream.money import parse_usd
 from spendstream.pricing import LivePrices, PriceBook, simulation_book
 from spendstream.pricing.documents import layer_of
@@ -90,7 +91,7 @@ async def test_a_route_of_the_configuration_is_changed_there_alone(admin: Admin)
 async def test_answers_of_a_team_or_of_all_are_forgotten(admin: Admin) -> None:
     assert (await admin.ask("POST", "/admin/cache/purge", {"team": "search", "org": "acme"})).status == 204
     assert (await admin.ask("POST", "/admin/cache/purge", {"team": None})).status == 204
-    assert admin.cache.tenants == ["acme\nsearch", None]
+    assert admin.cache.tenants == [tenant_of("acme", "search"), None]
     assert [kind for kind, _ in admin.audit.entries] == ["cache_purged"] * 2
     for wrong in ({}, {"org": "acme"}, {"team": None, "org": "acme"}, {"team": 7}, b"", b"["):
         assert (await admin.ask("POST", "/admin/cache/purge", wrong)).status == 400

@@ -17,10 +17,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
-from gateway.app import REMEMBERED, RESERVED, assemble, create_app
+from gateway.app import create_app
 from gateway.caching import ReplyCache
 from gateway.calls import MAX_BODY_BYTES
+from gateway.limiting import REMEMBERED, RESERVED
 from gateway.meter import EVENT_ROOM
+from gateway.parts import assemble
 from gateway.simulated import Failure, Models, Piece, SimulatedProvider, serving
 from gateway.testing import RecordingAudit, RecordingPublisher, ScriptedModels, Step
 from gateway.upstream.provider import Provider
@@ -115,7 +117,7 @@ class Client:
         if self._app is None:
             served = Serving([await self._provider(*one) for one in self._given.items()])
             self._stack.push_async_callback(served.close)
-            parts = assemble(
+            self.parts = assemble(
                 self._config,
                 served,
                 self.publisher,
@@ -128,7 +130,7 @@ class Client:
                 caching=self.caching,
                 audit=self.audit,
             )
-            self._app = create_app(parts)
+            self._app = create_app(self.parts)
         return self._app
 
     async def _provider(self, name: str, models: Models) -> Provider:
@@ -692,3 +694,17 @@ def test_whatever_happens_a_call_leaves_exactly_one_event_and_no_room_reserved(
         assert response.events_before_end == 1
         event = one.event
         assert event.cost == event.input_tokens * 30 * 10**6 + event.output_tokens * 60 * 10**6
+
+
+async def test_a_journal_that_fails_is_not_held_against_the_provider(client):
+    candidate = {"provider": "scripted", "model": "gpt-4"}
+    one = client(route=({"name": "smart", "strategy": "fastest", "candidates": [candidate]},))
+    one.publisher.broken = True
+    with capture_logs():
+        await one.post(model="smart")
+    statistics, target = one.parts.choosing._router.statistics, ("scripted", "gpt-4")
+    assert statistics.standing(target, NOW).error_rate == 0
+    one.models.script = [ANSWER[0], Failure(500, "server_error", "it broke")]
+    with capture_logs():
+        await one.post(model="smart", stream=True)
+    assert statistics.standing(target, NOW).error_rate > 0

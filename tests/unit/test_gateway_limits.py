@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.simulated import Failure, Piece
 from gateway.testing import ScriptedModels, Step
@@ -168,3 +169,19 @@ async def test_calls_side_by_side_never_spend_more_than_there_is(client):
     assert spent == answered * COST <= 5 * COST + 1000
     assert held == 0
     assert answered >= 1
+
+
+async def test_a_fault_before_the_call_is_told_in_the_api_s_shape_and_leaves_nothing_reserved(client):
+    class Broken:
+        def begin(self, *_: object) -> None:
+            raise ZeroDivisionError
+
+    one = client(budget(10**15))
+    one._tracing = Broken()
+    with capture_logs() as lines:
+        response = await one.post()
+    assert (response.status, response.json["error"]["type"]) == (500, "server_error")
+    assert [line["event"] for line in lines] == ["request not admitted"]
+    assert await settled(one) == (0, 0)
+    assert one.metric("ai_active_requests") == 0
+    assert not one.models.calls
