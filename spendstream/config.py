@@ -8,7 +8,7 @@ together. A secret never shows in a repr, a log or an error.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -209,8 +209,7 @@ def _check_together(values: Mapping[str, Any]) -> list[str]:
     collector = urlsplit(values.get("otlp_endpoint", ""))
     if values.get("otlp_endpoint") and (collector.scheme not in ("http", "https") or not collector.hostname):
         found.append("otlp_endpoint: expected an address like http://host:4318")
-    for provider in values.get("provider", ()):
-        found += _check_profiles(provider)
+    found += _check_providers(values.get("provider", ()))
     return found + _check_keys(values) + _check_tls(values)
 
 
@@ -235,6 +234,19 @@ def _check_tls(values: Mapping[str, Any]) -> list[str]:
     if (values.get("tls_certificate") is None) != (values.get("tls_key") is None):
         return ["tls_certificate: tls_certificate and tls_key need each other"]
     return []
+
+
+def _check_providers(providers: Sequence[ProviderSettings]) -> list[str]:
+    found = []
+    names = [provider.name for provider in providers]
+    found += [f"provider {name}: is there twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    for provider in providers:
+        if provider.kind != "simulated" and not provider.models:
+            found.append(f"provider {provider.name}: models: name at least one")
+        if not provider.api_key.isascii() or not provider.api_key.isprintable():
+            found.append(f"provider {provider.name}: api_key: expected printable ASCII characters only")
+        found += _check_profiles(provider)
+    return found
 
 
 def _check_profiles(provider: ProviderSettings) -> list[str]:

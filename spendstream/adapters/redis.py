@@ -62,7 +62,7 @@ class RedisAddress(Struct, frozen=True, kw_only=True):
             )
         except ValueError:
             raise ConfigError(
-                "expected Redis as redis://[user][:password@]host[:port][/database], or rediss:// for TLS"
+                "redis: expected redis://[user][:password@]host[:port][/database], or rediss:// for TLS"
             ) from None
 
 
@@ -168,7 +168,8 @@ class _Connection(asyncio.Protocol):
         self._where = where
         self._timeout = timeout
         self._reader = Reader(notEnoughData=_NO_REPLY)
-        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Any], int]] = deque()
+        self._looks = 0
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._check: asyncio.TimerHandle | None = None
@@ -189,7 +190,7 @@ class _Connection(asyncio.Protocol):
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(pack_command(command))  # type: ignore[arg-type]  # any tuple is fine
-        self._waiting.append((reply, self._loop.time()))
+        self._waiting.append((reply, self._looks))
         return reply
 
     def data_received(self, data: bytes) -> None:
@@ -228,9 +229,11 @@ class _Connection(asyncio.Protocol):
     def _look_for_late_answers(self) -> None:
         """Give the connection up when its oldest command is late: those behind it would be later still.
 
-        One timer for all commands; a timer for each would cost more than the command.
+        One timer for all commands; a timer for each would cost more than the command. Time is counted in
+        looks, between any two of which answers were read: what came while we were busy is not late.
         """
-        if self._waiting and self._loop.time() - self._waiting[0][1] > self._timeout:
+        self._looks += 1
+        if self._waiting and self._looks - self._waiting[0][1] > _CHECKS:
             self.abort(f"no answer within {self._timeout} s")
             return
         self._check = self._loop.call_later(self._timeout / _CHECKS, self._look_for_late_answers)

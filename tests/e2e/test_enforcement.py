@@ -139,8 +139,7 @@ def test_replicas_never_spend_more_than_a_hard_budget_together(
     assert (standing.settled, standing.open, left) == (spent, 0, 0)
     assert spent <= sum(invoice.priced(PRICES).values())
     assert clients.statuses[402] > 100
-    others = set(map(abs, clients.statuses)) - {200, 402}
-    assert others <= {503}  # a Redis that is late on a busy machine: who fails closed then spends nothing
+    assert set(map(abs, clients.statuses)) == {200, 402}
 
 
 @pytest.mark.slow

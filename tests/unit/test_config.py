@@ -156,10 +156,22 @@ def test_a_simulated_provider_has_the_models_of_its_profiles(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (provider("openai"), "profiles: only simulated models have some"),
+        (provider("openai", 'models = ["m"]'), "profiles: only simulated models have some"),
         (provider("simulated", 'models = ["m", "n"]'), "models: n has no profile"),
     ],
 )
 def test_profiles_belong_to_simulated_models(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=f"^provider p: {reason}$"):
         load({}, written(tmp_path, text))
+
+
+def test_mistakes_in_providers_are_told_with_their_names(tmp_path: Path) -> None:
+    one = '[[provider]]\nname = "p"\nkind = "openai"\nbase_url = "http://x/v1"\n'
+    path = written(tmp_path, f'{one}models = ["m"]\napi_key = "a\\nb"\n{one}')
+    with pytest.raises(ConfigError) as caught:
+        load({}, path)
+    assert str(caught.value).splitlines() == [
+        "provider p: is there twice",
+        "provider p: api_key: expected printable ASCII characters only",
+        "provider p: models: name at least one",
+    ]
