@@ -14,7 +14,7 @@ from time import monotonic
 from msgspec import Struct
 
 from gateway.upstream.client import BrokenOff, TooSlow
-from gateway.upstream.provider import AnyAnswer, Candidate, ProviderError, provider_error
+from gateway.upstream.provider import AnyAnswer, Candidate, ProviderError, Untranslatable, provider_error
 
 __all__ = ["UNREACHABLE", "Begun", "begin"]
 
@@ -62,9 +62,14 @@ async def begin(
             headers = tried(candidate)
             try:
                 answer, first = await _once(candidate, path, headers, body(candidate.model), stream=stream)
+            except Untranslatable as error:  # it was not asked, and the next one may have words for it
+                failed(error)
+                last = last or error
+                break
             except ProviderError as error:
                 failed(error)
                 if error.status not in _PASSING:
+                    breaker.succeeded()  # it is there, and says that the request is at fault
                     raise
                 breaker.failed(monotonic())
                 last = error

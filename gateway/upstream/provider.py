@@ -14,7 +14,7 @@ from gateway.upstream.translation import NotTranslatable, TranslatedAnswer, requ
 from spendstream.config import ProviderSettings
 from spendstream.errors import ConfigError, SpendstreamError
 
-__all__ = ["AnyAnswer", "Candidate", "Provider", "ProviderError", "provider_error"]
+__all__ = ["AnyAnswer", "Candidate", "Provider", "ProviderError", "Untranslatable", "provider_error"]
 
 AnyAnswer: TypeAlias = Answer | TranslatedAnswer
 
@@ -55,6 +55,10 @@ class ProviderError(SpendstreamError):
         self.error_type = error_type
         self.retry_after = retry_after
         self.body = body
+
+
+class Untranslatable(ProviderError):
+    """A request that a provider was not sent, as its API has no words for it."""
 
 
 class Provider:
@@ -102,15 +106,14 @@ class Provider:
     async def send(self, path: str, headers: bytes, body: bytes) -> AnyAnswer:
         """Send a request in the dialect at `path`, with some more lines of headers.
 
-        Returns the answer once it has begun. Raises BrokenOff, and ProviderError for a request that has to be
-        translated and cannot be.
+        Returns the answer once it has begun. Raises BrokenOff, and Untranslatable.
         """
         if path in self._heads:
             return await self._client.post(self._heads[path] + headers, body)
         try:
             translated = request_to_messages(body)
         except NotTranslatable as error:
-            raise ProviderError(400, "not_translatable", f"{self.name}: {error}") from error
+            raise Untranslatable(400, "not_translatable", f"{self.name}: {error}") from error
         if _VERSION not in headers:
             headers += _VERSION + b": 2023-06-01\r\n"
         return TranslatedAnswer(await self._client.post(self._heads[_MESSAGES] + headers, translated))

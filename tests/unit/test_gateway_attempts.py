@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.dialects import DIALECTS
+from gateway.dialects import DIALECTS, Ask
 from gateway.simulated import Failure, Piece, SimulatedProvider, serving
 from gateway.testing import ScriptedModels, Step
 from gateway.upstream import attempts
@@ -59,13 +59,13 @@ async def provider(monkeypatch) -> AsyncIterator[Make]:
         yield make
 
 
-async def call(*providers: Provider) -> tuple[list[str], bytes]:
+async def call(*providers: Provider, ask: Ask = ASK) -> tuple[list[str], bytes]:
     """Return who was tried, and the answer."""
     tried: list[str] = []
     begun = await begin(
         [Candidate(one, "gpt-4") for one in providers],
         CHAT,
-        lambda model: DIALECTS[CHAT].forward(ASK, model),
+        lambda model: DIALECTS[CHAT].forward(ask, model),
         stream=False,
         tried=lambda candidate: tried.append(candidate.provider.name) or b"",
         failed=lambda _: None,
@@ -191,3 +191,25 @@ async def test_a_chat_can_fall_back_on_a_provider_that_speaks_messages_only(prov
     assert tried == ["one", "claude"]
     assert DIALECTS[CHAT].outcome(answer).usage == Usage(input_tokens=1, output_tokens=2)
     assert DIALECTS[CHAT].text(answer) == "So."
+
+
+async def test_what_one_provider_has_no_words_for_is_asked_of_the_next(provider):
+    several = DIALECTS[CHAT].ask(b'{"model":"gpt-4","n":2,"messages":[{"role":"user","content":"Why?"}]}')
+    settings = ProviderSettings(
+        name="claude", kind="anthropic", base_url="http://127.0.0.1:1", models=("gpt-4",)
+    )
+    claude = Provider(settings)
+    other, _ = await provider("other")
+    assert (await call(claude, other, ask=several))[0] == ["claude", "other"]
+    with pytest.raises(ProviderError) as caught:
+        await call(claude, ask=several)
+    assert (caught.value.status, caught.value.error_type) == (400, "not_translatable")
+
+
+async def test_a_request_at_fault_shows_that_its_provider_is_well_again(provider):
+    one, models = await provider("one", *[BUSY] * 4, BAD, *[BUSY] * 4, retries=0)
+    for _ in range(9):
+        with pytest.raises(ProviderError):
+            await call(one)
+    assert (await call(one))[0] == ["one"]
+    assert len(models.calls) == 10
