@@ -48,7 +48,15 @@ class GatewayMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry, serving: Serving) -> None:
+        self.active = 0
+        self._models: dict[str, _ModelTallies] = {}
         tallies = Tallies(registry)
+        self._declare_usage(tallies)
+        self._declare_outcomes(tallies)
+        self._declare_attempts(tallies, serving)
+        tallies.register()
+
+    def _declare_usage(self, tallies: Tallies) -> None:
         self._input = tallies.histogram("ai_input_tokens", "Input tokens of a call", _TOKEN_BUCKETS)[()]
         self._output = tallies.histogram("ai_output_tokens", "Output tokens of a call", _TOKEN_BUCKETS)[()]
         self._estimated_cost = tallies.histogram(
@@ -68,6 +76,13 @@ class GatewayMetrics:
             _SECOND_BUCKETS,
             ("model",),
         )
+        self._overhead = tallies.histogram(
+            "spendstream_gateway_overhead_seconds",
+            "A call's time that neither its provider nor its client took",
+            _OVERHEAD_BUCKETS,
+        )[()]
+
+    def _declare_outcomes(self, tallies: Tallies) -> None:
         self._hits = tallies.counter("ai_cache_hits_total", "Calls answered from the gateway's cache")[()]
         self._misses = tallies.counter(
             "ai_cache_misses_total", "Calls that the gateway's cache could not answer"
@@ -95,6 +110,9 @@ class GatewayMetrics:
         self._masked = tallies.counter(
             "spendstream_gateway_masked_total", "Personal data and secrets kept from providers", ("kind",)
         )
+        tallies.gauge("ai_active_requests", "Calls under way", (), lambda: [((), self.active)])
+
+    def _declare_attempts(self, tallies: Tallies, serving: Serving) -> None:
         self._retries = tallies.counter(
             "spendstream_gateway_retries_total",
             "Attempts at a provider that has just failed, once more",
@@ -110,13 +128,6 @@ class GatewayMetrics:
             "Calls that a route decided on, by what it chose first",
             ("route", "strategy", "provider", "model"),
         )
-        self._overhead = tallies.histogram(
-            "spendstream_gateway_overhead_seconds",
-            "A call's time that neither its provider nor its client took",
-            _OVERHEAD_BUCKETS,
-        )[()]
-        self.active = 0
-        tallies.gauge("ai_active_requests", "Calls under way", (), lambda: [((), self.active)])
         tallies.gauge(
             "spendstream_gateway_breaker_open",
             "Whether a provider's model has failed so often that it is left alone, or only tried: 1, else 0",
@@ -129,8 +140,6 @@ class GatewayMetrics:
             ("provider", "state"),
             lambda: _connections(serving),
         )
-        tallies.register()
-        self._models: dict[str, _ModelTallies] = {}
 
     def received(self) -> None:
         """Count a request."""

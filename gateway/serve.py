@@ -27,9 +27,10 @@ from gateway.parts import assemble, event_source
 from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
 from gateway.simulated import PROFILES, Models, SimulatedModels, SimulatedProvider, serving
+from gateway.storage import answer_cache, connected, reservations
 from gateway.tls import server_context
 from gateway.tracing import tracing
-from gateway.upkeep import answer_cache, connected, guarding, meanwhile, reservations
+from gateway.upkeep import guarding, meanwhile
 from gateway.upstream.provider import Provider
 from gateway.upstream.serving import Serving
 from spendstream import clock
@@ -65,60 +66,69 @@ async def serve(
     ConfigError for a bad setting.
     """
     tls = _tls(config)
-    prices = live_book_from(config)
-    budgets = BudgetFeed(kafka_servers, load(config.budget_file) if config.budget_file else BudgetFile())
-    settled = SettledSpend(clock.now_micros)
-    registry = CollectorRegistry()
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listen(config))
-        journal = Publisher(
-            config.data_dir / "spool" / "gateway",
-            kafka_servers,
-            max_bytes=config.spool_max_bytes,
-            registry=registry,
-            events_per_record=config.events_per_record,
-        )
-        audit = AuditLog(config.data_dir / "audit", config.key_secret, clock.now_micros)
-        redis = await stack.enter_async_context(connected(config))
-        store = await stack.enter_async_context(reservations(config, redis, registry))
-        caching = answer_cache(config, redis, clock.now_micros)
-        guard = Guard(store)
-        traced = await stack.enter_async_context(tracing(config, socket.gethostname()))
-        parts = assemble(
-            config,
-            await stack.enter_async_context(_providers(config, models)),
-            journal,
-            prices,
-            clock.now_micros,
-            registry=registry,
-            instance=socket.gethostname(),
-            guard=guard,
-            caching=caching,
-            settled=settled,
-            audit=audit,
-            more_keys=True,
-            tracing=traced,
-        )
-        await journal.start()
-        stack.push_async_callback(_stop, journal)
-        audit.open()
-        stack.push_async_callback(audit.close)
-        stack.push_async_callback(budgets.close)
-        if ledger is not None:
-            stack.push_async_callback(ledger.close)
-            compared = Reconciliation(
-                budgets, settled, ledger, source=event_source(socket.gethostname()), registry=registry
-            )
-            await stack.enter_async_context(meanwhile(compared.run()))
-        await stack.enter_async_context(guarding(guard, store, budgets, ledger, clock.now_micros))
-        administration = await stack.enter_async_context(
-            administering(parts, kafka_servers, budgets=budgets, prices=prices, cache=caching)
-        )
-        app = create_app(parts, administration)
+        app = await _application(stack, config, kafka_servers, models, ledger)
         server = _Server(_settings(app, tls), address=_address(config, listener))
         await server.serve(sockets=[listener])
         if server.server_state.tasks:  # cancelled at the deadline: let them journal their events
             await asyncio.wait(server.server_state.tasks, timeout=_CANCELLED_S)
+
+
+async def _application(
+    stack: AsyncExitStack,
+    config: Config,
+    kafka_servers: str,
+    models: Models | None,
+    ledger: _Ledger | None,
+) -> ASGIApp:
+    """Return the application, with all that it needs running until the stack is unwound."""
+    prices = live_book_from(config)
+    budgets = BudgetFeed(kafka_servers, load(config.budget_file) if config.budget_file else BudgetFile())
+    settled = SettledSpend(clock.now_micros)
+    registry = CollectorRegistry()
+    journal = Publisher(
+        config.data_dir / "spool" / "gateway",
+        kafka_servers,
+        max_bytes=config.spool_max_bytes,
+        registry=registry,
+        events_per_record=config.events_per_record,
+    )
+    audit = AuditLog(config.data_dir / "audit", config.key_secret, clock.now_micros)
+    redis = await stack.enter_async_context(connected(config))
+    store = await stack.enter_async_context(reservations(config, redis, registry))
+    caching = answer_cache(config, redis, clock.now_micros, registry)
+    guard = Guard(store)
+    parts = assemble(
+        config,
+        await stack.enter_async_context(_providers(config, models)),
+        journal,
+        prices,
+        clock.now_micros,
+        registry=registry,
+        instance=socket.gethostname(),
+        guard=guard,
+        caching=caching,
+        settled=settled,
+        audit=audit,
+        more_keys=True,
+        tracing=await stack.enter_async_context(tracing(config, socket.gethostname())),
+    )
+    await journal.start()
+    stack.push_async_callback(_stop, journal)
+    audit.open()
+    stack.push_async_callback(audit.close)
+    stack.push_async_callback(budgets.close)
+    if ledger is not None:
+        stack.push_async_callback(ledger.close)
+        source = event_source(socket.gethostname())
+        compared = Reconciliation(budgets, settled, ledger, source=source, registry=registry)
+        await stack.enter_async_context(meanwhile(compared.run()))
+    await stack.enter_async_context(guarding(guard, store, budgets, ledger, clock.now_micros))
+    administration = await stack.enter_async_context(
+        administering(parts, kafka_servers, budgets=budgets, prices=prices, cache=caching)
+    )
+    return create_app(parts, administration)
 
 
 async def _stop(journal: Publisher) -> None:
