@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway.dialects import DIALECTS
 from gateway.refusal import Refusal
+from gateway.sending import joined
 
 __all__ = ["MAX_HEADERS", "MAX_HEADER_BYTES", "REQUEST_S", "Connection"]
 
@@ -81,6 +83,9 @@ class Connection(HttpToolsProtocol):
             self._refusal = _too_large()
             raise _Refused
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        super()._start_asgi_task(cycle, joined(app, cycle))  # type: ignore[arg-type]  # Starlette's types are wider
 
     def on_message_complete(self) -> None:
         """Note that the request is whole."""

@@ -219,6 +219,82 @@ async def test_an_answer_may_take_its_time(monkeypatch: pytest.MonkeyPatch) -> N
     assert got.endswith(b"1 bytes")
 
 
+def replying(*headers: tuple[bytes, bytes], body: bytes = b"hello", parts: int = 1) -> Any:
+    """Return an application that answers with these headers, and its body in so many parts."""
+
+    async def app(_: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
+        for left in reversed(range(parts)):
+            await send({"type": "http.response.body", "body": body, "more_body": left > 0})
+
+    return app
+
+
+LENGTH = (b"content-length", b"5")
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What the server writes on its connections, each write for itself."""
+    seen: list[bytes] = []
+    made = Connection.connection_made
+
+    def watched(self: Connection, transport: Any) -> None:
+        class Seeing:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(transport, name)
+
+            def write(self, data: bytes) -> None:
+                seen.append(data)
+                transport.write(data)
+
+        made(self, Seeing())  # type: ignore[arg-type]  # it is all that it sees
+
+    monkeypatch.setattr(Connection, "connection_made", watched)
+    return seen
+
+
+async def test_a_whole_reply_leaves_in_one_write(writes: list[bytes]) -> None:
+    async with server(replying(LENGTH, (b"x-request-id", b"1"))) as port:
+        raw = await send(port, CHAT + b"connection: close\r\n\r\n")
+    assert len(writes) == 2, "with the connection's end to be told, it is uvicorn's to write"
+    writes.clear()
+    async with server(replying(LENGTH, (b"x-request-id", b"1"))) as port:
+        assert (await send(port, CHAT + b"\r\n", CHAT + b"connection: close\r\n\r\n")).count(b"hello") == 2
+    assert writes[0].startswith(b"HTTP/1.1 200 OK\r\ndate: ")
+    assert writes[0].endswith(b"\r\ncontent-length: 5\r\nx-request-id: 1\r\n\r\nhello")
+    assert raw.endswith(b"content-length: 5\r\nx-request-id: 1\r\nconnection: close\r\n\r\nhello")
+
+
+@pytest.mark.parametrize(
+    ("app", "expected"),
+    [
+        (replying(parts=2), b"\r\n5\r\nhello\r\n5\r\nhello\r\n0\r\n\r\n"),
+        (replying(), b"\r\n5\r\nhello\r\n0\r\n\r\n"),
+        (replying((b"content-length", b"10"), parts=2), b"content-length: 10\r\n\r\nhellohello"),
+        (replying(LENGTH, (b"connection", b"close")), b"connection: close\r\n\r\nhello"),
+    ],
+)
+async def test_other_replies_are_written_as_ever(app: Any, expected: bytes) -> None:
+    async with server(app) as port:
+        assert expected in await send(port, CHAT + b"\r\n", CHAT + b"connection: close\r\n\r\n")
+
+
+async def test_the_reply_to_head_has_no_body() -> None:
+    async with server(replying(LENGTH)) as port:
+        raw = await send(port, b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\n", CHAT + b"connection: close\r\n\r\n")
+    assert raw.count(b"content-length: 5\r\n") == 2
+    assert raw.count(b"hello") == 1
+
+
+@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\0b"])
+async def test_no_header_can_make_another_one(value: bytes) -> None:
+    async with server(replying(LENGTH, (b"x-told", value))) as port:
+        raw = await send(port, CHAT + b"\r\n")
+    assert raw == b"", "the connection ends instead"
+
+
 async def _never(scope: Any, receive: Any, send: Any) -> None:
     del scope, receive, send
     raise AssertionError("the application must not see this")
