@@ -29,6 +29,7 @@ from spendstream.topics import ALL_TOPICS
 __all__ = ["Publisher"]
 
 _SYNC_S = 1.0
+_GATHER_S = 0.05  # to ship a few events at a time costs more for each than all else that is done for it
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 5.0
 _ACK_S = 10.0
@@ -175,6 +176,8 @@ class Publisher:
     async def _ship_to(self, delivery: Delivery, spool: Spool) -> None:
         while True:
             await self._something_owed(spool)
+            if spool.owed_bytes < MAX_CHUNK_BYTES:
+                await asyncio.sleep(_GATHER_S)
             chunk = spool.read(MAX_CHUNK_BYTES)
             await delivery.deliver(map(self._decode, chunk.payloads))
             spool.release(chunk)
