@@ -24,7 +24,7 @@ from gateway.replies import PlainReply, Reply, StreamedReply, send_refusal
 from gateway.unmasking import UnmaskedSend
 from gateway.upstream.attempts import Begun, begin
 from gateway.upstream.client import BrokenOff
-from gateway.upstream.provider import Candidate, ProviderError, forwarded
+from gateway.upstream.provider import AccountRefused, Candidate, ProviderError, forwarded
 from spendstream.ids import new_id
 
 __all__ = ["MAX_BODY_BYTES", "ModelCalls"]
@@ -196,6 +196,8 @@ class ModelCalls:
 
         def failed(error: ProviderError) -> None:
             self._metrics.failed("provider")
+            if isinstance(error, AccountRefused):
+                self._account_refused(exchange, error)
             if exchange.trace is not None:
                 exchange.trace.failed(error)
             exchange.attempt_failed()
@@ -215,6 +217,18 @@ class ModelCalls:
         else:
             exchange.take_whole(begun.answer.status, begun.answer.headers, begun.first, perf_counter())
         return begun
+
+    def _account_refused(self, exchange: Exchange, error: AccountRefused) -> None:
+        """Tell the operator, who alone can mend it. The breaker keeps this from being told for each call."""
+        self._metrics.account_refused(exchange.provider, error.status)
+        _log.error(
+            "provider refuses our account: check its api_key and its bill",
+            provider=exchange.provider,
+            model=exchange.model,
+            status=error.status,
+            error_type=error.error_type,
+            **exchange.names,
+        )
 
     async def _pass_on(self, exchange: Exchange, reply: Reply) -> None:
         """Take a streamed answer from the provider to the client, or nowhere once that has hung up."""

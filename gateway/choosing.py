@@ -16,8 +16,8 @@ from spendstream.routing import Call, NoCandidate, Outcome, Route, Router
 __all__ = ["Choosing"]
 
 _BYTES_PER_TOKEN = 4  # of English; a route's lengths need no more
-_PROVIDER_FAILED = (408, 429, *range(500, 600))
-"""Statuses that are a provider's fault, and not the request's or ours."""
+_PROVIDER_FAILED = (401, 402, 403, 408, 429, *range(500, 600))
+"""Statuses that say that a provider does not answer us, and not that the request is at fault."""
 
 
 class Choosing:

@@ -12,7 +12,7 @@ from gateway.callers import Caller
 from gateway.dialects import Ask, Dialect, Outcome, StreamReader
 from gateway.hits import Hit, Keepsake, Sought
 from gateway.refusal import Refusal, crashed
-from gateway.upstream.provider import Candidate, ProviderError
+from gateway.upstream.provider import AccountRefused, Candidate, ProviderError
 from gateway.usage import Usage
 from spendstream.events import TokenUsage, UsageSource
 from spendstream.limits.decision import Grant
@@ -29,7 +29,6 @@ CLIENT_GONE = 499
 
 _BAD_GATEWAY = 502
 _TOO_MANY = 429
-_OUR_KEY = (401, 403)
 
 
 class Exchange(Struct, kw_only=True):
@@ -183,9 +182,8 @@ class Exchange(Struct, kw_only=True):
     def failed(self, error: ProviderError) -> None:
         """Note that the provider refused the call or broke it off."""
         self.status, self.error_type = error.status, error.error_type
-        status, verbatim = error.status, error.body
-        if error.status in _OUR_KEY:  # the provider means our key, and the caller would think of its own
-            status, verbatim = _BAD_GATEWAY, None
+        # a caller that is told 401 would think of its own key
+        status = _BAD_GATEWAY if isinstance(error, AccountRefused) else error.status
         self.refusal = Refusal(
             status,
             f"{error} (provider status {error.status})",
@@ -193,7 +191,7 @@ class Exchange(Struct, kw_only=True):
             kind="rate_limit_error" if error.status == _TOO_MANY else "server_error",
             code=error.error_type,
             retry_after=error.retry_after,
-            verbatim=verbatim,
+            verbatim=error.body,
         )
 
     def crashed(self) -> None:

@@ -123,6 +123,11 @@ class GatewayMetrics:
             "Attempts at a provider's model that was not the first choice, as those before it failed",
             ("provider", "model"),
         )
+        self._account_refusals = tallies.counter(
+            "spendstream_gateway_account_refusals_total",
+            "Attempts that a provider refused because of our key or our bill",
+            ("provider", "status"),
+        )
         self._decisions = tallies.counter(
             "spendstream_gateway_route_decisions_total",
             "Calls that a route decided on, by what it chose first",
@@ -177,6 +182,10 @@ class GatewayMetrics:
     def fell_back(self, candidate: Candidate) -> None:
         """Count the first attempt at a candidate that was not the call's first choice."""
         self._fallbacks[candidate.provider.name, candidate.model].add()
+
+    def account_refused(self, provider: str, status: int) -> None:
+        """Count an attempt that a provider refused because of our account with it."""
+        self._account_refusals[provider, str(status)].add()
 
     def decided(self, route: str, strategy: str, candidate: Candidate) -> None:
         """Count a decision of a route."""

@@ -14,7 +14,14 @@ from time import monotonic
 from msgspec import Struct
 
 from gateway.upstream.client import BrokenOff, TooSlow
-from gateway.upstream.provider import AnyAnswer, Candidate, ProviderError, Untranslatable, provider_error
+from gateway.upstream.provider import (
+    AccountRefused,
+    AnyAnswer,
+    Candidate,
+    ProviderError,
+    Untranslatable,
+    provider_error,
+)
 
 __all__ = ["UNREACHABLE", "Begun", "begin"]
 
@@ -65,6 +72,11 @@ async def begin(
             except Untranslatable as error:  # it was not asked, and the next one may have words for it
                 failed(error)
                 last = last or error
+                break
+            except AccountRefused as error:  # the next one has another key
+                failed(error)
+                breaker.failed(monotonic())
+                last = error
                 break
             except ProviderError as error:
                 failed(error)

@@ -14,7 +14,15 @@ from gateway.upstream.translation import NotTranslatable, TranslatedAnswer, requ
 from spendstream.config import ProviderSettings
 from spendstream.errors import ConfigError, SpendstreamError
 
-__all__ = ["AnyAnswer", "Candidate", "Provider", "ProviderError", "Untranslatable", "provider_error"]
+__all__ = [
+    "AccountRefused",
+    "AnyAnswer",
+    "Candidate",
+    "Provider",
+    "ProviderError",
+    "Untranslatable",
+    "provider_error",
+]
 
 AnyAnswer: TypeAlias = Answer | TranslatedAnswer
 
@@ -30,6 +38,8 @@ _PATHS: Final[Mapping[str, Mapping[str, str]]] = {
     "anthropic": {"/v1/messages": "/v1/messages"},
 }
 """By kind: the path of a dialect, and where the provider has it beneath its base URL."""
+_OUR_ACCOUNT = frozenset({401, 402, 403})
+"""Statuses that are about our key or our bill, whatever was asked: no caller can do anything about them."""
 _MOST_ERROR_TYPE = 100
 _FORWARDED = (b"anthropic-version", b"anthropic-beta", b"openai-beta", b"idempotency-key")
 """Headers that change what a provider does with a request, and are the caller's to set."""
@@ -55,6 +65,13 @@ class ProviderError(SpendstreamError):
         self.error_type = error_type
         self.retry_after = retry_after
         self.body = body
+
+
+class AccountRefused(ProviderError):
+    """A call that the provider refused because of our account with it: the key is wrong, the bill not paid.
+
+    What the provider says of that is not told on, as it may quote the key.
+    """
 
 
 class Untranslatable(ProviderError):
@@ -160,6 +177,8 @@ def provider_error(provider: str, answer: AnyAnswer, body: bytes) -> ProviderErr
     error_type = str(told.code or told.type or f"http_{answer.status}")[:_MOST_ERROR_TYPE]
     message = f"{provider}: {told.message or f'status {answer.status}'}"
     after = answer.headers.get(b"retry-after", b"").decode("latin-1")
+    if answer.status in _OUR_ACCOUNT:
+        return AccountRefused(answer.status, error_type, f"{provider}: it refuses the gateway's account")
     return ProviderError(answer.status, error_type, message, retry_after=_seconds(after), body=body or None)
 
 

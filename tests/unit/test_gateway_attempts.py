@@ -96,6 +96,21 @@ async def test_a_request_at_fault_is_not_tried_again(provider):
     assert not models.calls
 
 
+@pytest.mark.parametrize("status", [401, 402, 403])
+async def test_a_provider_that_refuses_our_account_is_left_for_the_next_at_once(provider, status):
+    one, _ = await provider("one", Failure(status, "invalid_api_key", "who are you?"))
+    other, _ = await provider("other")
+    assert (await call(one, other))[0] == ["one", "other"]
+
+
+async def test_a_provider_that_keeps_refusing_our_account_is_left_alone(provider):
+    one, models = await provider("one", *[Failure(401, "invalid_api_key", "who are you?")] * 100)
+    other, _ = await provider("other")
+    for _ in range(8):
+        await call(one, other)
+    assert len(models.calls) == 5
+
+
 async def test_who_asks_for_more_patience_than_a_caller_has_is_left_for_the_next(provider):
     one, _ = await provider("one", Failure(429, "quota", "tomorrow", retry_after=3600))
     other, _ = await provider("other")

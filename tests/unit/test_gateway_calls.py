@@ -453,11 +453,29 @@ class TestFailure:
         assert response.status == one.event.status == status
         assert response.json["error"]["message"] == "too long"
 
-    @pytest.mark.parametrize("status", [401, 403])
-    async def test_of_our_own_key_is_not_the_caller_s_fault(self, client, status):
+    @pytest.mark.parametrize("status", [401, 402, 403])
+    async def test_of_our_own_account_is_not_the_caller_s_fault(self, client, status):
         one = client([Failure(status, "invalid_api_key", "sk-ours is not known")])
         response = await one.post()
         assert (response.status, one.event.status) == (502, status)
+        assert b"sk-ours" not in response.body
+
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_of_our_own_account_is_told_to_the_operator_and_another_provider_answers(
+        self, client, stream
+    ):
+        one = client(
+            [Failure(401, "invalid_api_key", "sk-ours is not known")],
+            spares={"other": ScriptedModels(ANSWER)},
+        )
+        with capture_logs() as lines:
+            response = await one.post(stream=stream)
+        assert (response.status, one.event.provider, one.event.retries) == (200, "other", 1)
+        told = {"provider": "scripted", "model": "gpt-4", "status": 401, "error_type": "invalid_api_key"}
+        assert [line | told == line for line in lines] == [True]
+        assert "sk-ours" not in str(lines)
+        refusals = "spendstream_gateway_account_refusals_total"
+        assert one.metric(refusals, provider="scripted", status="401") == 1
 
     @pytest.mark.parametrize("bug", [ValueError("a bug"), TimeoutError()])
     @pytest.mark.parametrize("stream", [False, True])

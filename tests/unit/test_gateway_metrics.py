@@ -77,7 +77,7 @@ def test_no_label_is_a_user_a_team_or_a_path():
     labels = {label for family in registry.collect() for label in getattr(family, "_labelnames", ())}
     assert labels <= {
         *("model", "provider", "route", "strategy", "state", "type"),
-        *("reason", "stage", "limit", "kind", "mode"),
+        *("reason", "stage", "limit", "kind", "mode", "status"),
     }
 
 
