@@ -12,19 +12,18 @@ from gateway.admin import Administration, Cache, Keys, Routes
 from gateway.parts import Parts
 from spendstream.adapters.budget_feed import BudgetFeed
 from spendstream.adapters.document_feed import DocumentFeed
+from spendstream.adapters.price_feed import PriceFeed
 from spendstream.errors import ConfigError, TransientError
 from spendstream.keys import KeyHasher
 from spendstream.keys.documents import KeyDocument
 from spendstream.keys.documents import decode as decode_key
 from spendstream.pricing import LivePrices
-from spendstream.pricing.documents import PriceDocument, layer_of
-from spendstream.pricing.documents import decode as decode_prices
 from spendstream.routing import Route, read_routes
 from spendstream.routing.documents import RouteDocument
 from spendstream.routing.documents import decode as decode_route
 from spendstream.teams import TeamDocument
 from spendstream.teams import decode as decode_team
-from spendstream.topics import KEYS, PRICES, ROUTES, TEAMS
+from spendstream.topics import KEYS, ROUTES, TEAMS
 
 __all__ = ["administering"]
 
@@ -49,9 +48,6 @@ async def administering(
     def take_teams(found: Mapping[str, TeamDocument]) -> None:
         parts.teams.use(found.values())
 
-    def take_prices(found: Mapping[str, PriceDocument]) -> None:
-        prices.use(layer_of(found.values()))
-
     in_file = read_routes(list(config.route))
 
     def take_routes(found: Mapping[str, RouteDocument]) -> None:
@@ -59,7 +55,7 @@ async def administering(
 
     keys = DocumentFeed(servers, KEYS, decode_key, take_keys)
     team_feed = DocumentFeed(servers, TEAMS, decode_team, take_teams)
-    price_feed = DocumentFeed(servers, PRICES, decode_prices, take_prices)
+    price_feed = PriceFeed(servers, prices)
     routes = DocumentFeed(servers, ROUTES, decode_route, take_routes)
     feeds: Sequence[DocumentFeed[Any]] = (
         *((keys,) if config.key_secret else ()),

@@ -30,6 +30,7 @@ _CHECK_S = 5.0  # a running consumer takes a topic that was made anew for one th
 _REQUEST_MS = 10_000
 _HEADERS = [("content-type", b"application/json")]
 _SEEN_S = 2.0
+_READ_S = 30.0
 
 D = TypeVar("D", bound=Document)
 
@@ -68,6 +69,17 @@ class DocumentFeed(Generic[D]):
         if self._documents is None:
             raise BrokerUnavailable(f"{self._topic.name}: it is not read yet", retry_after=1.0)
         return self._documents
+
+    async def read(self) -> Mapping[str, D]:
+        """Return what is on the topic, once it was read. Raises BrokerUnavailable after half a minute."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_READ_S):
+                while True:
+                    with suppress(BrokerUnavailable):
+                        return await self.documents()
+                    self._changed.clear()
+                    await self._changed.wait()
+        return await self.documents()
 
     async def put(self, document: D) -> None:
         """Write a document; on return Kafka has it. Raises BrokerUnavailable."""

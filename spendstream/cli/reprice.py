@@ -14,11 +14,12 @@ from producers.repricing import Repriced, reprice
 from producers.sender import Sender
 from sinks.clickhouse.repricings import unpriced
 from sinks.clickhouse.tables import Tables
+from spendstream.adapters.price_feed import PriceFeed
 from spendstream.cli.context import clickhouse_url, kafka_servers, load_config, log_to_stderr
 from spendstream.config import Config
 from spendstream.events import TokenUsage
 from spendstream.money import format_usd
-from spendstream.pricing import book_from
+from spendstream.pricing import PriceBook, live_book_from
 
 __all__ = ["command"]
 
@@ -28,7 +29,8 @@ __all__ = ["command"]
 def command(*, dry_run: bool) -> None:
     """Price the stored events that had no price when they happened, with the prices there are now.
 
-    Events take the price of their own time. Running it again changes nothing about those that are priced.
+    Prices are the gateway's: of the price file, of the admin API, and the published ones. Events take the
+    price of their own time. Running it again changes nothing about those that are priced.
     """
     config = load_config()
     log_to_stderr(config)
@@ -58,11 +60,23 @@ async def _repriced(config: Config, sender: Sender | None) -> Repriced:
     async def keep(_: Sequence[TokenUsage]) -> None:
         """Send nothing."""
 
+    book = await _book(config)
     tables = Tables(clickhouse_url(config))
     try:
-        return await reprice(unpriced(tables), book_from(config), sender.send if sender else keep)
+        return await reprice(unpriced(tables), book, sender.send if sender else keep)
     finally:
         await tables.close()
+
+
+async def _book(config: Config) -> PriceBook:
+    """Return the book that a gateway has now."""
+    book = live_book_from(config)
+    feed = PriceFeed(kafka_servers(config), book)
+    try:
+        await feed.read()
+    finally:
+        await feed.close()
+    return book
 
 
 def _table(done: Repriced) -> Table:

@@ -6,24 +6,32 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from spendstream.codec import TOKENS
 from spendstream.events import TokenUsage
 from spendstream.ids import derived_id
 from spendstream.queries import RECONCILE, miscounted
-from spendstream.topics import USAGE_TOKENS
+from spendstream.topics import PRICES, USAGE_TOKENS
 from tests.fixtures.stack import Pipeline
 
 SECOND = 1_000_000
 START = 1_704_110_400 * SECOND  # 2024-01-01 12:00:00 UTC
-PRICES = """
+IN_FILE = """
 [[price]]
 model = "homemade"
 effective_from = 2024-01-01
 input_per_million = "2.00"
 output_per_million = "4.00"
 """
+MODELS = ("homemade", "stranger")
+LATER = {
+    "model": "stranger",
+    "effective_from": "2025-01-01",
+    "input_per_million": "9",
+    "output_per_million": "9",
+}
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +83,30 @@ def test_without_a_price_nothing_is_sent(pipeline: Pipeline) -> None:
     assert "homemade" in said
 
 
+@pytest.mark.slow
+def test_a_price_of_the_admin_api_counts_beneath_the_file_s_for_its_own_time(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    entries = [{"model": model, "input_per_million": "1", "output_per_million": "0"} for model in MODELS]
+    written = msgspec.json.encode({"prices": [*entries, LATER]})
+    pipeline.send(PRICES.name, [(b"contract", written)])
+    assert "200 events would be sent with their costs, $0.20" in pipeline.run("reprice", "--dry-run")
+    prices = tmp_path / "prices.toml"
+    prices.write_text(IN_FILE, encoding="utf-8")
+    pipeline.environment["SPENDSTREAM_PRICE_FILE"] = str(prices)
+    try:
+        both = sum(Decimal(1000 * 2 + row * 4) if row % 10 else 1000 for row in range(200)) / 10**6
+        said = pipeline.run("reprice", "--dry-run")
+        assert f"200 events would be sent with their costs, ${both:.2f}; 0 stay unpriced" in said
+    finally:
+        del pipeline.environment["SPENDSTREAM_PRICE_FILE"]
+        pipeline.send(PRICES.name, [(b"contract", None)])
+    assert "200 stay unpriced" in pipeline.run("reprice", "--dry-run"), "what was deleted counts no more"
+
+
 def test_a_price_prices_what_it_covers_once(pipeline: Pipeline, tmp_path: Path) -> None:
     prices = tmp_path / "prices.toml"
-    prices.write_text(PRICES, encoding="utf-8")
+    prices.write_text(IN_FILE, encoding="utf-8")
     pipeline.environment["SPENDSTREAM_PRICE_FILE"] = str(prices)
     before = books(pipeline)
     cost = sum(Decimal(1000 * 2 + row * 4) for row in range(200) if row % 10) / 10**6
