@@ -15,12 +15,20 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from gateway.metrics import GatewayMetrics
+from gateway.reconciliation import Reconciliation
+from gateway.settled import SettledSpend
+from gateway.storage import answer_cache, shared_reservations
 from gateway.upstream.serving import Serving
+from sinks.clickhouse.budgets import ClickHouseBudgetStore
 from sinks.metrics import SinkMetrics
 from spendstream import __version__, config, events, topics
+from spendstream.adapters.budget_feed import BudgetFeed
 from spendstream.adapters.publisher import Publisher
+from spendstream.adapters.redis import Redis, RedisAddress
+from spendstream.budgets import BudgetFile
 from spendstream.cli import cli
-from spendstream.config import Config
+from spendstream.clock import now_micros
+from spendstream.config import Config, Secret
 from spendstream.events import Event, PodUsage, TokenUsage
 from stream_processors.metrics import WorkerMetrics
 
@@ -29,8 +37,24 @@ EVENTS: Mapping[str, tuple[topics.Topic, type[Event]]] = {
     "TokenUsage": (topics.USAGE_TOKENS, TokenUsage),
     "PodUsage": (topics.USAGE_PODS, PodUsage),
 }
+
+
+def _gateway_budgets(registry: CollectorRegistry) -> None:
+    ledger = ClickHouseBudgetStore(Secret("http://nowhere"))
+    settled = SettledSpend(now_micros)
+    Reconciliation(BudgetFeed("", BudgetFile()), settled, ledger, source="", registry=registry)
+
+
+def _gateway_redis(registry: CollectorRegistry) -> None:
+    redis = Redis(RedisAddress(host="nowhere"))
+    shared_reservations(Config(), redis, registry)
+    answer_cache(Config(cache="exact"), redis, now_micros, registry)
+
+
 _PARTS: Mapping[str, Callable[[CollectorRegistry], object]] = {
     "Gateway": lambda registry: GatewayMetrics(registry, Serving(())),
+    "The gateway's budgets, beside a ClickHouse": _gateway_budgets,
+    "The gateway's Redis": _gateway_redis,
     "The gateway's way to Kafka": lambda registry: Publisher(Path(), "", max_bytes=1, registry=registry),
     "Worker": WorkerMetrics,
     "Sinks": SinkMetrics,
@@ -174,7 +198,7 @@ def _metrics() -> str:
         _NOTE,
         "Each part answers Prometheus on loopback: the gateway at `/metrics` of its own port, the worker and",
         "the sinks on `worker_metrics_port` and `sink_metrics_port`. Labels have few values: topics,",
-        "partitions, stages, and the providers, models and routes of the gateway; never users or teams.",
+        "partitions, stages, and the gateway's providers, models, routes, limits and budgets; never users or teams.",
         "",
     ]
     for name, register in _PARTS.items():

@@ -8,6 +8,7 @@ is refused before any application sees it is told in the shape of the API at who
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 
 from starlette.types import ASGIApp
@@ -17,7 +18,7 @@ from gateway.dialects import DIALECTS
 from gateway.refusal import Refusal
 from gateway.sending import joined
 
-__all__ = ["MAX_HEADERS", "MAX_HEADER_BYTES", "REQUEST_S", "Connection"]
+__all__ = ["MAX_HEADERS", "MAX_HEADER_BYTES", "REQUEST_S", "Connection", "counting"]
 
 MAX_HEADER_BYTES = 1 << 16
 MAX_HEADERS = 100
@@ -96,6 +97,9 @@ class Connection(HttpToolsProtocol):
         """Answer what is no HTTP, or was refused while it was parsed."""
         self._refuse(self._refusal or Refusal(400, msg, reason="invalid", code="invalid_http"))
 
+    def _count(self, reason: str) -> None:
+        """Count a request that this connection refuses."""
+
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
@@ -130,6 +134,7 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Answer in place of the application, and close. An answer under way is cut: nothing fits into it."""
         self._came()
+        self._count(refusal.reason)
         cycle = self.cycle
         under_way = cycle is not None and not cycle.response_complete
         if under_way:
@@ -145,6 +150,16 @@ class Connection(HttpToolsProtocol):
             self.transport.write_eof()
         self._lingers = True
         self._waiting = self.loop.call_later(_LINGER_S, self.transport.close)
+
+
+def counting(count: Callable[[str], None]) -> type[Connection]:
+    """Return connections that tell `count` the reason of each request that they refuse."""
+
+    class Counting(Connection):
+        def _count(self, reason: str) -> None:
+            count(reason)
+
+    return Counting
 
 
 def _too_large() -> Refusal:

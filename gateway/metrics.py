@@ -96,6 +96,11 @@ class GatewayMetrics:
             "Requests refused without a call, and no event",
             ("reason",),
         )
+        self._unheard = tallies.counter(
+            "spendstream_gateway_connections_refused_total",
+            "Connections closed on a request that no route saw whole: too large, too slow, or no HTTP",
+            ("reason",),
+        )
         self._errors = tallies.counter(
             "spendstream_gateway_errors_total", "Failures, by what failed", ("stage",)
         )
@@ -153,6 +158,10 @@ class GatewayMetrics:
     def refused(self, reason: str) -> None:
         """Count a request that calls no provider."""
         self._discarded[(reason,)].add()
+
+    def connection_refused(self, reason: str) -> None:
+        """Count a request that was answered before it was whole, and its connection closed."""
+        self._unheard[(reason,)].add()
 
     def failed(self, stage: str) -> None:
         """Count a failure: of the provider, of the journal, of the gateway itself."""

@@ -22,7 +22,8 @@ from starlette.types import ASGIApp
 from gateway.administering import administering
 from gateway.app import create_app
 from gateway.audit import AuditLog
-from gateway.http import Connection
+from gateway.http import Connection, counting
+from gateway.metrics import GatewayMetrics
 from gateway.parts import assemble, event_source
 from gateway.reconciliation import Ledger, Reconciliation
 from gateway.settled import SettledSpend
@@ -68,8 +69,9 @@ async def serve(
     tls = _tls(config)
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listen(config))
-        app = await _application(stack, config, kafka_servers, models, ledger)
-        server = _Server(_settings(app, tls), address=_address(config, listener))
+        app, metrics = await _application(stack, config, kafka_servers, models, ledger)
+        connection = counting(metrics.connection_refused)
+        server = _Server(_settings(app, connection, tls), address=_address(config, listener))
         await server.serve(sockets=[listener])
         if server.server_state.tasks:  # cancelled at the deadline: let them journal their events
             await asyncio.wait(server.server_state.tasks, timeout=_CANCELLED_S)
@@ -81,8 +83,8 @@ async def _application(
     kafka_servers: str,
     models: Models | None,
     ledger: _Ledger | None,
-) -> ASGIApp:
-    """Return the application, with all that it needs running until the stack is unwound."""
+) -> tuple[ASGIApp, GatewayMetrics]:
+    """Return the application and its metrics, with all that they need running until the stack is unwound."""
     prices = live_book_from(config)
     budgets = BudgetFeed(kafka_servers, load(config.budget_file) if config.budget_file else BudgetFile())
     settled = SettledSpend(clock.now_micros)
@@ -128,7 +130,7 @@ async def _application(
     administration = await stack.enter_async_context(
         administering(parts, kafka_servers, budgets=budgets, prices=prices, cache=caching)
     )
-    return create_app(parts, administration)
+    return create_app(parts, administration), parts.metrics
 
 
 async def _stop(journal: Publisher) -> None:
@@ -193,11 +195,11 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     return server_context(config.tls_certificate, config.tls_key)
 
 
-def _settings(app: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Config:
+def _settings(app: ASGIApp, connection: type[Connection], tls: ssl.SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         interface="asgi3",
-        http=Connection,
+        http=connection,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -22,7 +22,7 @@ from spendstream.limits.book import ReservationBook
 from spendstream.limits.failover import Failover
 from spendstream.limits.store import Reservations
 
-__all__ = ["answer_cache", "connected", "reservations"]
+__all__ = ["answer_cache", "connected", "reservations", "shared_reservations"]
 
 _QUESTIONS_BYTES = 256 << 20
 
@@ -49,11 +49,17 @@ async def reservations(
     if redis is None:
         yield ReservationBook(ttl=RESERVED, memory=REMEMBERED)
         return
+    store = shared_reservations(config, redis, registry)
+    async with meanwhile(store.run()):
+        yield store
+
+
+def shared_reservations(config: Config, redis: Redis, registry: CollectorRegistry) -> Failover:
+    """Return reservations in Redis, whose state is shown as metrics; they need to be run."""
     shared = RedisReservations(redis, ttl=RESERVED, memory=REMEMBERED)
     store = Failover(shared, fail_open=config.redis_away == "fail_open", ttl=RESERVED, memory=REMEMBERED)
     _show(store, redis, registry)
-    async with meanwhile(store.run()):
-        yield store
+    return store
 
 
 def answer_cache(

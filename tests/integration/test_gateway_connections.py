@@ -17,7 +17,7 @@ import uvicorn
 
 from gateway import http
 from gateway import serve as serving
-from gateway.http import MAX_HEADER_BYTES, MAX_HEADERS, Connection
+from gateway.http import MAX_HEADER_BYTES, MAX_HEADERS, Connection, counting
 from gateway.tls import server_context
 from spendstream.config import Config
 from spendstream.errors import ConfigError
@@ -47,9 +47,11 @@ async def echo(_: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def server(app: Any = echo, **options: Any) -> AsyncIterator[int]:
+async def server(
+    app: Any = echo, connection: type[Connection] = Connection, **options: Any
+) -> AsyncIterator[int]:
     config = uvicorn.Config(
-        app, port=0, http=Connection, ws="none", lifespan="off", log_config=None, access_log=False, **options
+        app, port=0, http=connection, ws="none", lifespan="off", log_config=None, access_log=False, **options
     )
     running = uvicorn.Server(config)
     running.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
@@ -181,6 +183,21 @@ async def test_a_request_that_does_not_come_whole_in_time_is_refused(
     async with server() as port:
         status, body = answer(await send(port, beginning))
     assert (status, body["error"]["code"]) == (408, "request_timeout")
+
+
+async def test_each_request_that_a_connection_refuses_is_counted_once_by_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http, "REQUEST_S", 0.2)
+    reasons: list[str] = []
+    async with server(connection=counting(reasons.append)) as port:
+        await send(port, CHAT + b"connection: close\r\ncontent-length: 1\r\n\r\nx")
+        assert await send(port) == b"", "who asks for nothing is refused nothing"
+        assert reasons == []
+        await send(port, CHAT + b"h: x\r\n" * (1 << 18))
+        await send(port, b"nonsense\r\n\r\n")
+        await send(port, CHAT + b"content-length: 9\r\n\r\nhalf")
+    assert reasons == ["too_large", "invalid", "too_slow"]
 
 
 async def test_a_client_that_sends_a_byte_now_and_then_gains_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
