@@ -25,6 +25,7 @@ from gateway.unmasking import UnmaskedSend
 from gateway.upstream.attempts import Begun, begin
 from gateway.upstream.client import BrokenOff
 from gateway.upstream.provider import AccountRefused, Candidate, ProviderError, forwarded
+from gateway.upstream.translation import TranslatedAnswer
 from spendstream.ids import new_id
 
 __all__ = ["MAX_BODY_BYTES", "ModelCalls"]
@@ -247,6 +248,8 @@ class ModelCalls:
         except BrokenOff as error:
             raise ProviderError(_GONE, "provider_broke_off", f"{exchange.provider}: {error}") from error
         finally:
+            if isinstance(answer, TranslatedAnswer):
+                exchange.early_usage = answer.usage
             answer.close()
         exchange.take_end()
 

@@ -38,8 +38,9 @@ class Exchange(Struct, kw_only=True):
     `request` is the body that came. `waited` is how long others kept the call waiting before it was made: its
     upload, and an identical one that was under way. `asked` is whether a provider is at work on it, or has
     answered. Of an answer there is the `body`, if it comes whole, or the `reader` of its stream; `relayed` is
-    the time spent on the pieces of that. With a `mask` both have its placeholders, as the `ask` has.
-    `saved_tokens` are those by which the prompt was made shorter.
+    the time spent on the pieces of that, and `early_usage` what its provider has said before its end, and its
+    pieces do not say. With a `mask` both have its placeholders, as the `ask` has. `saved_tokens` are those by
+    which the prompt was made shorter.
     """
 
     id: UUID
@@ -78,6 +79,7 @@ class Exchange(Struct, kw_only=True):
     trace: Trace | None = None
     request_id: str = ""
     keepsake: Keepsake | None = None
+    early_usage: Usage | None = None
     _outcome: Outcome | None = None
     _input_tokens: int | None = None
 
@@ -221,7 +223,7 @@ class Exchange(Struct, kw_only=True):
 
         A call that failed before its answer began used nothing, and so did one that was given up between two
         attempts. Where the provider did not come to say what an answer used, the tokens of what there is of
-        it are counted here.
+        it are counted here; what the provider has said until then is the least that it used.
         """
         if self.hit is not None:
             return self.hit.usage, "cached"
@@ -232,7 +234,7 @@ class Exchange(Struct, kw_only=True):
         reported = self.outcome.usage
         if self.complete and reported is not None:
             return reported, "interrupted" if self.deserted else "provider"
-        counted = self._counted(self._text(), reported)
+        counted = self._counted(self._text(), reported or self.early_usage)
         return counted, "estimated" if self.complete and not self.deserted else "interrupted"
 
     def _counted(self, text: str, reported: Usage | None = None) -> Usage:

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import convert
 
 from gateway.dialects.events import DONE, event
+from gateway.dialects.openai_chat import OpenAIUsage
 from gateway.upstream.client import Answer
+from gateway.usage import Usage
 
 __all__ = [
     "NotTranslatable",
@@ -111,6 +114,16 @@ class StreamTranslation:
             "message_stop": self._stop,
             "error": self._fail,
         }
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the message has used as far as it has said; None if it has said nothing that makes sense."""
+        if not self._usage:
+            return None
+        try:
+            return convert(_usage(self._usage), OpenAIUsage).usage()
+        except (msgspec.ValidationError, TypeError):
+            return None
 
     def feed(self, data: bytes) -> bytes:
         """Return the chunks that are complete now."""
@@ -288,6 +301,11 @@ class TranslatedAnswer:
         self._stream = StreamTranslation()
         self.status = answer.status
         self.headers = answer.headers
+
+    @property
+    def usage(self) -> Usage | None:
+        """What a stream has said of its usage, which its chunks only say at their end."""
+        return self._stream.usage
 
     async def read(self) -> bytes:
         """Return what has come since the last read, waiting for some; nothing at the end.

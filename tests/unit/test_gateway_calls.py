@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -94,6 +94,7 @@ class Client:
         *,
         spares: Mapping[str, Models] = MappingProxyType({}),
         retries: int = 0,
+        kind: Literal["simulated", "anthropic"] = "simulated",
         tracing: Any = None,
         **config: Any,
     ) -> None:
@@ -108,6 +109,7 @@ class Client:
         self.guard = Guard(self.store)
         self._given = {"scripted": models, **spares}
         self._retries = retries
+        self._kind = kind
         self._tracing = tracing
         self._config = Config(**config)
         self._stack = AsyncExitStack()
@@ -138,8 +140,8 @@ class Client:
         return Provider(
             ProviderSettings(
                 name=name,
-                kind="simulated",
-                base_url=address,
+                kind=self._kind,
+                base_url=address if self._kind == "simulated" else address.removesuffix("/v1"),
                 models=tuple(models.models),
                 retries=self._retries,
             )
@@ -364,6 +366,21 @@ class TestStreamed:
         async with asyncio.timeout(10):
             await one.until(lambda: one.models.closed == 1)
         assert one.metric("ai_active_requests") == 0
+
+    @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+    async def test_a_client_that_hangs_up_pays_for_what_the_provider_said_until_then(self, client, path):
+        """Anthropic says so at the beginning of what the prompt has used, also where a chat is translated."""
+        told = Usage(
+            input_tokens=1000, cache_read_tokens=700, cache_write_tokens=200, cache_write_1h_tokens=100
+        )
+        script = [Piece(text="Three", usage=told), ANSWER[1], asyncio.Event()]
+        one = client(script, kind="anthropic")
+        async with asyncio.timeout(10):
+            await one.post(path=path, stream=True, max_tokens=9, hang_up_at=b"dollars")
+        event = one.event
+        assert (event.usage_source, event.status) == ("interrupted", 499)
+        found = (event.input_tokens, event.cache_read_tokens, event.cache_write_tokens)
+        assert (*found, event.cache_write_1h_tokens, event.output_tokens) == (1000, 700, 200, 100, 2)
 
     async def test_a_client_that_hangs_up_before_the_first_piece_pays_for_its_prompt(self, client):
         one = client([asyncio.Event()])

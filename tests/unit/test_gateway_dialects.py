@@ -182,6 +182,24 @@ class TestChat:
         found = CHAT.outcome(json.dumps({"choices": [{"finish_reason": "stop"}], "usage": usage}).encode())
         assert found.usage == Usage(input_tokens=5, output_tokens=40, reasoning_tokens=30)
 
+    def test_of_a_stream_that_tells_its_usage_all_along_the_newest_counts(self):
+        reader = CHAT.stream(CHAT.ask(body(CHAT.path, stream=True)))
+        for total in (9, 40):
+            usage = {
+                "prompt_tokens": 5,
+                "completion_tokens": total,
+                "completion_tokens_details": {"reasoning_tokens": total - 1},
+            }
+            chunk = {"choices": [{"index": 0, "delta": {"content": "So"}}], "usage": usage}
+            passed = reader.feed(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+            assert b"usage" not in passed, "nobody asked for it"
+            assert b"So" in passed
+        found = reader.outcome()
+        assert (found.usage, found.finish_reason) == (
+            Usage(input_tokens=5, output_tokens=40, reasoning_tokens=39),
+            "",
+        )
+
     def test_usage_that_contradicts_itself_is_none(self):
         usage = {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 6}}
         assert CHAT.outcome(json.dumps({"usage": usage}).encode()).usage is None
