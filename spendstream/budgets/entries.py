@@ -20,9 +20,10 @@ from spendstream.budgets.definition import (
     Rolling,
     Unit,
 )
-from spendstream.budgets.fields import Amount, Mistakes, Share, unknown
+from spendstream.budgets.fields import Amount, Mistakes, Share
+from spendstream.budgets.scoped import read_scoped
 
-__all__ = ["Entry", "read_entry", "read_scope"]
+__all__ = ["Entry", "read_entry"]
 
 _PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "id": fields.identifier,
@@ -93,36 +94,9 @@ class Entry(Struct, frozen=True, kw_only=True):
 def read_entry(raw: Mapping[str, Any], mistakes: Mistakes) -> Entry | None:
     """Return the entry, or None after noting down each of its mistakes."""
     before = len(mistakes.found)
-    values: dict[str, Any] = {"scope": read_scope(raw.get("scope", {}), mistakes)}
-    for name, value in raw.items():
-        if name == "scope":
-            continue
-        if name not in _PARSERS:
-            mistakes.add(str(name), unknown("field", name, (*_PARSERS, "scope")))
-            continue
-        try:
-            values[name] = _PARSERS[name](value)
-        except ValueError as error:
-            mistakes.add(name, error)
-    for name in _REQUIRED:
-        if name not in raw:
-            mistakes.add(name, "is missing")
+    values = read_scoped(raw, _PARSERS, _REQUIRED, mistakes)
     _check_together(values, mistakes)
     return Entry(**values) if len(mistakes.found) == before else None
-
-
-def read_scope(raw: Any, mistakes: Mistakes) -> Mapping[str, str]:
-    """Return a scope, noting down what is wrong with it."""
-    if not isinstance(raw, Mapping):
-        mistakes.add("scope", f"expected dimensions and their values, like team: search, found {raw!r}")
-        return {}
-    scope = {}
-    for name, value in raw.items():
-        try:
-            scope[name] = fields.scope_value(name, value)
-        except ValueError as error:
-            mistakes.add(f"scope.{name}", error)
-    return scope
 
 
 def _check_together(values: Mapping[str, Any], mistakes: Mistakes) -> None:

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from spendstream.budgets import fields
 from spendstream.budgets.definition import REQUEST_DIMENSIONS
-from spendstream.budgets.entries import read_scope
-from spendstream.budgets.fields import Mistakes, unknown
+from spendstream.budgets.fields import Mistakes
+from spendstream.budgets.scoped import read_scoped
 
 __all__ = ["MOST_PER_MINUTE", "RateLimit", "read_limits"]
 
@@ -69,22 +69,10 @@ def _read(raw: Any, mistakes: Mistakes) -> RateLimit | None:
     if not isinstance(raw, Mapping):
         mistakes.add("limit", f"expected the fields of a limit, found {raw!r:.80}")
         return None
-    values: dict[str, Any] = {"scope": read_scope(raw.get("scope", {}), mistakes)}
+    values = read_scoped(raw, _PARSERS, ("id",), mistakes)
     for name in values["scope"]:
         if name not in REQUEST_DIMENSIONS:
             mistakes.add(f"scope.{name}", "no request has one")
-    for name, value in raw.items():
-        if name == "scope":
-            continue
-        if name not in _PARSERS:
-            mistakes.add(str(name), unknown("field", name, (*_PARSERS, "scope")))
-            continue
-        try:
-            values[name] = _PARSERS[name](value)
-        except ValueError as error:
-            mistakes.add(name, error)
-    if "id" not in raw:
-        mistakes.add("id", "is missing")
     if not any(name in raw for name in _COUNTS):
         mistakes.add("limit", f"expected one of {', '.join(_COUNTS)} at least")
     return RateLimit(**values) if len(mistakes.found) == before else None
