@@ -15,6 +15,7 @@ from gateway.admin.access import keeper
 from gateway.admin.answers import answer_mistakes, answer_parameters, answer_patience, answers
 from gateway.admin.cache import cache_router
 from gateway.admin.changes import Changes
+from gateway.admin.description import AsDescribed
 from gateway.admin.documents import Kind, documents_router
 from gateway.admin.keys import keys_router
 from gateway.admin.schemas import BUDGET, PRICES, ROUTE, TEAM
@@ -43,7 +44,7 @@ def create_admin(
     clock: Callable[[], int],
 ) -> FastAPI:
     """Return the application for whoever has the key with this SHA-256 (hex)."""
-    admin = FastAPI(
+    admin = AsDescribed(
         title="Spendstream admin API",
         docs_url=None,
         redoc_url=None,

@@ -9,7 +9,7 @@ from fastapi import Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from gateway.admin.schemas import ERROR
+from gateway.admin.schemas import ERROR, Schema
 from gateway.refusal import Refusal
 from spendstream.documents import MAX_DOCUMENT_BYTES, BadDocument, Document
 from spendstream.errors import ConfigError, TransientError
@@ -25,6 +25,7 @@ __all__ = [
     "missing",
     "read_body",
     "shown",
+    "shows",
 ]
 
 _WHY = {
@@ -38,6 +39,7 @@ _WHY = {
     503: "Kafka is away, or the audit log cannot be written; Retry-After says when to try again",
 }
 _CONTENT = {"application/json": {"schema": ERROR}}
+_ETAG = {"ETag": {"schema": {"type": "string"}, "description": "this state of it", "required": True}}
 _RETRY = {"Retry-After": {"schema": {"type": "integer"}, "required": True}}
 _PATIENCE = (429, 503)
 
@@ -56,6 +58,12 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
         }
         for status in statuses
     }
+
+
+def shows(schema: Schema, status: int = 200, *, tagged: bool = True) -> dict[int | str, dict[str, Any]]:
+    """Return the description of an answer with a document, which is `tagged` if it has an ETag."""
+    shown = {"description": "As it is now", "content": {"application/json": {"schema": schema}}}
+    return {status: {**shown, "headers": _ETAG} if tagged else shown}
 
 
 def etag(document: Document) -> str:

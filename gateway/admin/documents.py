@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 import msgspec
 from fastapi import APIRouter, Path, Request, Response
 
-from gateway.admin.answers import IfMatch, answers, check_match, etag, missing, read_body, shown
+from gateway.admin.answers import IfMatch, answers, check_match, etag, missing, read_body, shown, shows
 from gateway.admin.changes import Changes
-from gateway.admin.schemas import Schema, body
+from gateway.admin.schemas import Schema, body, listing
 from gateway.admin.stores import Store
 from gateway.refusal import Refusal
 from spendstream.documents import Document
@@ -47,7 +47,7 @@ def documents_router(kind: Kind[D], changes: Changes) -> APIRouter:
 def _add_reading(router: APIRouter, kind: Kind[D]) -> None:
     what, many, named = kind.singular, kind.plural, Path(pattern=kind.ids)
 
-    @router.get("", summary=f"List {many}")
+    @router.get("", summary=f"List {many}", responses=shows(listing(many, what, kind.schema), tagged=False))
     async def list_documents() -> Response:
         """Return all that were set here, and the ids of those in the file."""
         found = [
@@ -57,7 +57,7 @@ def _add_reading(router: APIRouter, kind: Kind[D]) -> None:
         listed = {many: found, "in_file": sorted(kind.in_file)}
         return Response(msgspec.json.encode(listed), media_type="application/json")
 
-    @router.get("/{name}", summary=f"Show a {what}", responses=answers(400, 404))
+    @router.get("/{name}", summary=f"Show a {what}", responses=shows(kind.schema) | answers(400, 404))
     async def get_document(name: str = named) -> Response:
         """Return one as it was written; its ETag tells this state from any other."""
         return shown(_found(kind, await kind.store.documents(), name))
@@ -71,7 +71,7 @@ def _add_writing(router: APIRouter, kind: Kind[D], changes: Changes) -> None:
         "/{name}",
         summary=f"Set a {what}",
         openapi_extra=body(kind.schema),
-        responses=answers(400, 404, 409, 412, 413),
+        responses=shows(kind.schema) | answers(400, 404, 409, 412, 413),
     )
     async def put_document(request: Request, name: str = named, if_match: IfMatch = None) -> Response:
         """Set one, whole; the answer comes when Kafka has it."""

@@ -11,9 +11,9 @@ import msgspec
 from fastapi import APIRouter, Path, Request, Response
 from msgspec import Meta, Struct
 
-from gateway.admin.answers import IfMatch, answers, check_match, etag, missing, read_body
+from gateway.admin.answers import IfMatch, answers, check_match, etag, missing, read_body, shows
 from gateway.admin.changes import Changes
-from gateway.admin.schemas import KEY, KEY_ID, NEW_KEY, ROTATION, body
+from gateway.admin.schemas import KEY, KEY_ID, NEW_KEY, ROTATION, SHOWN_KEY, SHOWN_SECRET, body, listing
 from gateway.admin.stores import Keys
 from gateway.refusal import Refusal
 from spendstream.clock import from_micros
@@ -93,7 +93,9 @@ def keys_router(keys: Keys, changes: Changes, clock: Callable[[], int]) -> APIRo
 
 
 def _add_reading(router: APIRouter, desk: _Desk, keys: Keys) -> None:
-    @router.get("", summary="List keys")
+    listed = listing("keys", "api_key", SHOWN_KEY)
+
+    @router.get("", summary="List keys", responses=shows(listed, tagged=False))
     async def list_keys() -> Response:
         """Return all keys that were made here, without their secrets, and the ids of those in the file."""
         found = [
@@ -102,7 +104,7 @@ def _add_reading(router: APIRouter, desk: _Desk, keys: Keys) -> None:
         ]
         return _json({"keys": found, "in_file": sorted(keys.in_file)})
 
-    @router.get("/{name}", summary="Show a key", responses=answers(400, 404))
+    @router.get("/{name}", summary="Show a key", responses=shows(SHOWN_KEY) | answers(400, 404))
     async def get_key(name: _Id) -> Response:
         """Return a key without its secret."""
         found = (await desk.all()).get(name)
@@ -117,7 +119,7 @@ def _add_making(router: APIRouter, desk: _Desk, keys: Keys, clock: Callable[[], 
         summary="Make a key",
         status_code=201,
         openapi_extra=body(NEW_KEY),
-        responses=answers(400, 409, 413),
+        responses=shows(SHOWN_SECRET, 201) | answers(400, 409, 413),
     )
     async def post_key(request: Request) -> Response:
         """Make a key. `key` in the answer is what its owner sends; nobody can ask for it again."""
@@ -132,7 +134,7 @@ def _add_making(router: APIRouter, desk: _Desk, keys: Keys, clock: Callable[[], 
         "/{name}/rotate",
         summary="Give a key another secret",
         openapi_extra=body(ROTATION, required=False),
-        responses=answers(400, 404, 409, 412, 413),
+        responses=shows(SHOWN_SECRET) | answers(400, 404, 409, 412, 413),
     )
     async def rotate_key(name: _Id, request: Request, if_match: IfMatch = None) -> Response:
         """Give a key another secret; the one before opens for `overlap_s` seconds more, a day if not said."""
@@ -152,7 +154,7 @@ def _add_changing(router: APIRouter, desk: _Desk, clock: Callable[[], int]) -> N
         "/{name}",
         summary="Change a key",
         openapi_extra=body(KEY),
-        responses=answers(400, 404, 409, 412, 413),
+        responses=shows(SHOWN_KEY) | answers(400, 404, 409, 412, 413),
     )
     async def patch_key(name: _Id, request: Request, if_match: IfMatch = None) -> Response:
         """Change the fields that are given; null takes one back to its default (RFC 7396)."""
@@ -161,7 +163,11 @@ def _add_changing(router: APIRouter, desk: _Desk, clock: Callable[[], int]) -> N
             await desk.change(request, "changed", name, if_match, lambda key: changed(key, fields))
         )
 
-    @router.post("/{name}/revoke", summary="Revoke a key", responses=answers(400, 404, 409, 412))
+    @router.post(
+        "/{name}/revoke",
+        summary="Revoke a key",
+        responses=shows(SHOWN_KEY) | answers(400, 404, 409, 412),
+    )
     async def revoke_key(name: _Id, request: Request, if_match: IfMatch = None) -> Response:
         """Have a key open nothing any more. It stays listed, and nobody gets its id."""
         return _answer(

@@ -20,9 +20,12 @@ __all__ = [
     "PURGE",
     "ROTATION",
     "ROUTE",
+    "SHOWN_KEY",
+    "SHOWN_SECRET",
     "TEAM",
     "Schema",
     "body",
+    "listing",
 ]
 
 Schema = Mapping[str, Any]
@@ -31,6 +34,15 @@ Schema = Mapping[str, Any]
 def body(schema: Schema, *, required: bool = True) -> dict[str, Any]:
     """Return the description of a request with such a document."""
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
+def listing(plural: str, singular: str, schema: Schema) -> Schema:
+    """Return the schema of a list of documents, and of the ids of those in a file."""
+    entry = _object({"id": _STRING, "etag": _STRING, singular: schema}, required=("id", "etag", singular))
+    fixed = {"type": "array", "items": _STRING}
+    return _object(
+        {plural: {"type": "array", "items": entry}, "in_file": fixed}, required=(plural, "in_file")
+    )
 
 
 def _object(properties: Schema, required: tuple[str, ...] = ()) -> Schema:
@@ -46,7 +58,16 @@ def _texts(schema: Schema) -> Schema:
     return {"type": "array", "items": schema, "maxItems": 100}
 
 
-_MONEY = {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,6})?$", "examples": ["2.50"]}
+_STRING = {"type": "string"}
+_MONEY = {
+    "type": ["string", "number"],
+    "pattern": r"^[0-9]{1,9}(\.[0-9]{1,12})?$",
+    "minimum": 0,
+    "examples": ["2.50"],
+    "description": "US dollars, exactly as written",
+}
+_DATE = {"type": "string", "format": "date"}
+_MOMENT = {"type": "string", "format": "date-time"}
 _WEIGHT = {"type": "integer", "minimum": 0, "maximum": 1000}
 _WHOLE = {"type": "integer", "minimum": 0, "maximum": 1_000_000_000}
 
@@ -75,8 +96,8 @@ _VERSION = {
         "on_breach": {"type": "string", "enum": list(ON_BREACH)},
         "downgrade_to": {"type": "string", "description": "a model, for on_breach: downgrade"},
         "throttle": {"type": "boolean", "default": False},
-        "effective_from": {"type": "string", "format": "date"},
-        "effective_until": {"type": "string", "format": "date"},
+        "effective_from": _DATE,
+        "effective_until": _DATE,
     },
 }
 BUDGET = _object({"versions": {"type": "array", "minItems": 1, "items": _VERSION}}, required=("versions",))
@@ -103,11 +124,12 @@ PRICES = _object(
                 {
                     "provider": {"type": "string"},
                     "model": {"type": "string", "minLength": 1},
-                    "effective_from": {"type": "string", "format": "date"},
+                    "effective_from": {"anyOf": [_DATE, _MOMENT]},
                     "input_per_million": _MONEY,
                     "output_per_million": _MONEY,
                     "cache_read_per_million": _MONEY,
                     "cache_write_per_million": _MONEY,
+                    "cache_write_1h_per_million": _MONEY,
                     "source": {"type": "string"},
                 },
                 required=("model", "input_per_million", "output_per_million"),
@@ -179,7 +201,7 @@ _KEY_FIELDS: Schema = {
         "description": "none are all of them",
     },
     "models": {**_texts(_text(1)), "description": "patterns, in which * stands for anything; none are all"},
-    "expires_at": {"type": "string", "format": "date-time"},
+    "expires_at": _MOMENT,
 }
 KEY_ID = "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"
 NEW_KEY = _object(
@@ -188,6 +210,18 @@ NEW_KEY = _object(
         **_KEY_FIELDS,
     },
     required=("team",),
+)
+SHOWN_KEY = _object(
+    {
+        "id": {"type": "string", "pattern": KEY_ID},
+        **_KEY_FIELDS,
+        **dict.fromkeys(("created_at", "revoked_at", "old_until"), _MOMENT),
+    },
+    required=("id", "team"),
+)
+SHOWN_SECRET = _object(
+    {"key": {"type": "string", "description": "what its owner sends; shown once"}, "api_key": SHOWN_KEY},
+    required=("key", "api_key"),
 )
 KEY = _object(
     {

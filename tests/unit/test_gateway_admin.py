@@ -10,6 +10,7 @@ from spendstream.budgets import entries
 from spendstream.budgets.documents import decode
 from spendstream.documents import MAX_DOCUMENT_BYTES
 from spendstream.money import PICO
+from spendstream.pricing import overrides
 from tests.fixtures.administration import DIGEST, Admin, Answer
 
 SEARCH = {"versions": [{"amount": "500 USD", "period": "month", "scope": {"team": "search"}}]}
@@ -138,6 +139,32 @@ async def test_the_description_names_every_field_that_a_budget_has(admin: Admin)
     version = put["requestBody"]["content"]["application/json"]["schema"]["properties"]["versions"]["items"]
     assert {"400", "401", "409", "412", "413", "503"} <= put["responses"].keys()
     assert version["properties"].keys() == {*entries._PARSERS, "scope"}
+
+
+async def test_the_description_says_of_every_answer_what_is_in_it(admin: Admin) -> None:
+    described = (await admin.ask("GET", "/admin/openapi.json", key=None)).json
+    operations = [one for path in described["paths"].values() for one in path.values()]
+    assert len(operations) > 20
+    for operation in operations:
+        for status, answer in operation["responses"].items():
+            said = answer.get("content", {}).get("application/json", {}).get("schema", {})
+            assert status == "204" or said.get("properties"), (operation["summary"], status)
+            assert status[0] == "2" or "error" in said["properties"], "all errors have one shape"
+
+
+async def test_wrong_parameters_are_answered_as_described(admin: Admin) -> None:
+    answer = await admin.ask("GET", "/admin/budgets/%20")
+    described = (await admin.ask("GET", "/admin/openapi.json", key=None)).json
+    assert str(answer.status) in described["paths"]["/budgets/{name}"]["get"]["responses"]
+    assert answer.json["error"]["code"] == "invalid_document"
+    assert "ValidationError" not in str(described)
+
+
+async def test_the_description_names_every_field_that_a_price_has(admin: Admin) -> None:
+    described = (await admin.ask("GET", "/admin/openapi.json", key=None)).json
+    put = described["paths"]["/prices/{name}"]["put"]
+    entry = put["requestBody"]["content"]["application/json"]["schema"]["properties"]["prices"]["items"]
+    assert entry["properties"].keys() == set(overrides._KNOWN)
 
 
 async def test_an_unknown_path_answers_in_the_same_shape(admin: Admin) -> None:
