@@ -14,6 +14,7 @@ from gateway.dialects.base import decode_exactly
 from gateway.exchange import Exchange
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
+from gateway.security import Security
 from spendstream.privacy import Mask
 from spendstream.teams import Teams
 
@@ -45,9 +46,10 @@ _OPAQUE = frozenset(
 class Masking:
     """Masks the requests of the teams that have opted in."""
 
-    def __init__(self, teams: Teams, metrics: GatewayMetrics) -> None:
+    def __init__(self, teams: Teams, metrics: GatewayMetrics, security: Security) -> None:
         self._teams = teams
         self._metrics = metrics
+        self._security = security
 
     def is_for(self, exchange: Exchange) -> bool:
         """Tell whether a call is to be masked."""
@@ -67,7 +69,10 @@ class Masking:
             return
         exchange.mask = mask
         exchange.ask_instead(exchange.ask.body(**changed))
-        self._metrics.masked(mask.counts)
+        if counts := mask.counts:  # none, where the caller wrote placeholders himself
+            self._metrics.masked(counts)
+            caller = exchange.caller
+            self._security.masked(exchange.request_id, caller.key_id, caller.team, counts)
 
 
 def _masked(ask: Ask, mask: Mask) -> Mapping[str, Any]:

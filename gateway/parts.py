@@ -107,7 +107,7 @@ def assemble(  # noqa: PLR0913 - each part that comes from outside, once
         ),
         limiting=Limiting(guard, prices=prices, serving=serving, metrics=metrics, clock=clock),
         teams=teams,
-        masking=Masking(teams, metrics),
+        masking=Masking(teams, metrics, security),
         shortening=Shortening(teams, read_settings(config.prompts or {})),
         meter=meter,
         audit=audit,

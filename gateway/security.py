@@ -7,7 +7,7 @@ would lock out the neighbours of whoever fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.audit import Audit
@@ -78,6 +78,10 @@ class Security:
             self._bad_bodies.add(address, self._clock()) == self._bad_bodies.allowed
         ):
             self._audit.note("bad_json_burst", {"key_id": key_id, "address": address})
+
+    def masked(self, call: str, key_id: str, team: str, counts: Mapping[str, int]) -> None:
+        """Note how many values of which kinds were kept from the provider of a call."""
+        self._audit.note("masked", {"call": call, "key_id": key_id, "team": team, "counts": dict(counts)})
 
     def call_decided(self, decision: str, **fields: Any) -> None:
         """Note the decision on a call: who, what, and why."""

@@ -157,6 +157,19 @@ def test_the_client_gets_what_it_wrote_and_nobody_else_sees_its_values(path, par
     )
 
 
+async def test_the_audit_log_hears_how_many_of_which_kind_were_masked_and_never_what(client):
+    one = client()
+    text = f"From {VALUES[0]} and eve@example.com at {VALUES[5]}, not <EMAIL_7>"
+    await one.post(request(CHAT, text), {"x-spendstream-team": "law"})
+    await one.post(request(CHAT, "Nothing here is anybody's, and <EMAIL_7> is nobody."))
+    [(kind, fields)] = one.audit.entries
+    assert kind == "masked"
+    assert fields["counts"]["EMAIL"] == 2
+    assert fields["counts"]["IP"] == 1
+    assert (fields["call"], fields["team"]) == (str(one.publisher.events[0].id), "law")
+    assert "example" not in str(fields)
+
+
 async def test_only_teams_that_have_opted_in_are_masked(client):
     one = client(privacy_teams=["law"])
     sent = request(CHAT, "bob@example.com")
