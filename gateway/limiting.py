@@ -1,7 +1,7 @@
 """Before a call: set aside what it may cost. After it: say what it did cost. Meanwhile: let it have more.
 
-What a call may cost is told from above at first: no text has more tokens than bytes. Only where that is too
-much for a budget the tokens are counted.
+What a call may cost is told from above at first, from its bytes. Only where that is too much for a budget the
+tokens of its texts are counted.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import structlog
 
+from gateway.estimates import most_input_by_bytes, most_input_by_count
 from gateway.exchange import Exchange
 from gateway.metrics import GatewayMetrics
 from gateway.refusal import Refusal
@@ -94,7 +95,8 @@ class Limiting:
         """Set aside what an answer of so many tokens costs; False if there is no money for it."""
         assert exchange.grant is not None  # noqa: S101 - a leash without one has no end
         first = exchange.candidates[0]
-        estimate = self._estimate(exchange, first, exchange.input_tokens, output_tokens).cost
+        tokens = most_input_by_count(exchange, first.model)
+        estimate = self._estimate(exchange, first, tokens, output_tokens).cost
         most = max(estimate, exchange.grant.estimate)
         return await self._guard.extend(exchange.grant, estimate=most, now=self._clock())
 
@@ -116,10 +118,12 @@ class Limiting:
             _log.warning("not settled", reason=str(error), **exchange.names)
 
     async def _ask(self, exchange: Exchange, *, downgraded: bool = False) -> Admitted | Downgrade | Rejected:
-        decision = await self._reserve(exchange, len(exchange.request), downgraded=downgraded)
+        model = exchange.candidates[0].model
+        tokens = most_input_by_bytes(exchange, model)
+        decision = await self._reserve(exchange, tokens, downgraded=downgraded)
         if isinstance(decision, Admitted) or not _may_be_too_large(decision):
             return decision
-        return await self._reserve(exchange, exchange.input_tokens, downgraded=downgraded)
+        return await self._reserve(exchange, most_input_by_count(exchange, model), downgraded=downgraded)
 
     async def _reserve(
         self, exchange: Exchange, input_tokens: int, *, downgraded: bool

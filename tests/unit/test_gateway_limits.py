@@ -93,6 +93,26 @@ async def test_tokens_are_counted_before_a_call_is_refused_for_its_length(client
     assert (await one.post(max_tokens=10)).status == 200
 
 
+async def test_a_picture_sets_aside_what_it_can_cost_however_short_its_address(client):
+    one = client(budget(1000 * INPUT_PRICE))
+    text, picture = (
+        {"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+    )
+    for content, status in (([text], 200), ([text, picture], 402)):
+        response = await one.post(messages=[{"role": "user", "content": content}], max_tokens=10)
+        assert response.status == status
+    assert len(one.models.calls) == 1
+
+
+async def test_a_conversation_that_the_provider_remembers_sets_aside_all_that_the_model_takes(client):
+    one = client(budget(8000 * INPUT_PRICE))
+    body = {"model": "gpt-4", "input": "And?", "max_output_tokens": 10}
+    assert (await one.post(body, path="/v1/responses")).status == 200
+    body["previous_response_id"] = "resp_1"
+    assert (await one.post(body, path="/v1/responses")).status == 402
+
+
 async def test_a_failed_call_gives_back_what_it_held(client):
     one = client(budget(10**15), script=[Failure(400, "bad", "no")])
     assert (await one.post()).status == 400
