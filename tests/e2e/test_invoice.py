@@ -152,17 +152,24 @@ def body(path: str, model: str, rnd: Random, *, stream: bool, limit: int = 0) ->
 
 
 async def idle(pipeline: Pipeline) -> None:
-    """Wait until the gateway has no call under way, and none comes in that was sent before."""
-    async with asyncio.timeout(30):
-        before = (-1.0, -1.0)
-        while (now := await asyncio.to_thread(_activity, pipeline)) != before or now[0]:
+    """Wait until the gateway has no call under way, none on its way to it, and owes Kafka nothing.
+
+    A gateway that is stopped sooner leaves in its spool what Kafka has not taken within some seconds.
+    """
+    async with asyncio.timeout(60):
+        before = (-1.0, -1.0, -1.0)
+        while (now := await asyncio.to_thread(_activity, pipeline)) != before or any(now[:2]):
             before = now
             await asyncio.sleep(0.1)
 
 
-def _activity(pipeline: Pipeline) -> tuple[float, float]:
-    active, received = ("ai_active_requests", "spendstream_gateway_received_total")
-    return metric(pipeline.gateway, active), metric(pipeline.gateway, received)
+def _activity(pipeline: Pipeline) -> tuple[float, float, float]:
+    """Return how many calls are under way, how many events Kafka has not acknowledged, and all calls."""
+    return (
+        metric(pipeline.gateway, "ai_active_requests"),
+        metric(pipeline.gateway, "spendstream_publisher_owed_frames"),
+        metric(pipeline.gateway, "spendstream_gateway_received_total"),
+    )
 
 
 @pytest.mark.slow
