@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from spendstream.budgets.definition import DIMENSIONS, FULL, UNITS, Unit
 from spendstream.budgets.periods import MINUTE
 
-__all__ = ["Amount", "Mistake", "Mistakes", "Share", "unknown"]
+__all__ = ["Amount", "Mistake", "Mistakes", "Share", "read_fields", "unknown"]
 
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Z]{3})")
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?%?")
@@ -67,6 +67,35 @@ class Share(NamedTuple):
     """A share of the amount, in basis points."""
 
     points: int
+
+
+def read_fields(
+    raw: Mapping[str, Any],
+    parsers: Mapping[str, Callable[[Any], Any]],
+    mistakes: Mistakes,
+    *,
+    required: Iterable[str] = (),
+    elsewhere: Collection[str] = (),
+) -> dict[str, Any]:
+    """Return the values of the fields that are right; note down those that are wrong, unknown or missing.
+
+    Fields that are read `elsewhere` are known, and left alone.
+    """
+    values: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name in elsewhere:
+            continue
+        if name not in parsers:
+            mistakes.add(str(name), unknown("field", name, (*parsers, *elsewhere)))
+            continue
+        try:
+            values[name] = parsers[name](value)
+        except ValueError as error:
+            mistakes.add(name, error)
+    for name in required:
+        if name not in raw:
+            mistakes.add(name, "is missing")
+    return values
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from spendstream.budgets import fields
-from spendstream.budgets.fields import Mistakes, unknown
+from spendstream.budgets.fields import Mistakes, read_fields
 
 __all__ = ["read_scoped"]
 
@@ -18,21 +18,9 @@ def read_scoped(
     mistakes: Mistakes,
 ) -> dict[str, Any]:
     """Return the scope, and the values of the fields that are right, noting down what is wrong."""
-    values: dict[str, Any] = {"scope": _read_scope(raw.get("scope", {}), mistakes)}
-    for name, value in raw.items():
-        if name == "scope":
-            continue
-        if name not in parsers:
-            mistakes.add(str(name), unknown("field", name, (*parsers, "scope")))
-            continue
-        try:
-            values[name] = parsers[name](value)
-        except ValueError as error:
-            mistakes.add(name, error)
-    for name in required:
-        if name not in raw:
-            mistakes.add(name, "is missing")
-    return values
+    scope = _read_scope(raw.get("scope", {}), mistakes)
+    found = read_fields(raw, parsers, mistakes, required=required, elsewhere=("scope",))
+    return {"scope": scope, **found}
 
 
 def _read_scope(raw: Any, mistakes: Mistakes) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from spendstream.budgets.fields import Mistake, Mistakes, unknown
+from spendstream.budgets.fields import Mistake, Mistakes, read_fields, unknown
 from spendstream.errors import ConfigError
 from spendstream.prompts.optimising import Settings
 from spendstream.prompts.passes import PASSES, Pass
@@ -28,15 +28,7 @@ class BadPrompts(ConfigError):
 def read_settings(raw: Mapping[str, Any], place: str = "prompts") -> Settings:
     """Return the settings that a table holds; raise BadPrompts with everything that is wrong."""
     mistakes = Mistakes(place)
-    values = {}
-    for name, value in raw.items():
-        if name not in _FIELDS:
-            mistakes.add(name, unknown("field", name, _FIELDS))
-            continue
-        try:
-            values[name] = _FIELDS[name](value)
-        except ValueError as error:
-            mistakes.add(name, error)
+    values = read_fields(raw, _FIELDS, mistakes)
     if mistakes.found:
         raise BadPrompts(mistakes.found)
     return Settings(**values)

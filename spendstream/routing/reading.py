@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from spendstream.budgets.fields import Mistake, Mistakes, flag, percent, text, unknown
+from spendstream.budgets.fields import Mistake, Mistakes, flag, percent, read_fields, text, unknown
 from spendstream.errors import ConfigError
 from spendstream.routing.definition import (
     FULL,
@@ -143,19 +143,7 @@ def _fields(
     if not isinstance(raw, Mapping):
         mistakes.add("table", f"expected fields, found {raw!r:.80}")
         return {}
-    values = {}
-    for name, value in raw.items():
-        if name not in parsers:
-            mistakes.add(str(name), unknown("field", name, parsers))
-            continue
-        try:
-            values[name] = parsers[name](value)
-        except ValueError as error:
-            mistakes.add(name, error)
-    for name in required:
-        if name not in raw:
-            mistakes.add(name, "is missing")
-    return values
+    return read_fields(raw, parsers, mistakes, required=required)
 
 
 def _texts(raw: Any) -> tuple[str, ...]:
