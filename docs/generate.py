@@ -29,13 +29,14 @@ from spendstream.budgets import BudgetFile
 from spendstream.cli import cli
 from spendstream.clock import now_micros
 from spendstream.config import Config, Secret
-from spendstream.events import Event, PodUsage, TokenUsage
+from spendstream.events import Event, NodeUsage, PodUsage, TokenUsage
 from stream_processors.metrics import WorkerMetrics
 
 DOCS = Path(__file__).parent
 EVENTS: Mapping[str, tuple[topics.Topic, type[Event]]] = {
     "TokenUsage": (topics.USAGE_TOKENS, TokenUsage),
     "PodUsage": (topics.USAGE_PODS, PodUsage),
+    "NodeUsage": (topics.USAGE_NODES, NodeUsage),
 }
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from spendstream.codec import PODS, TOKENS, EventCodec
+from spendstream.codec import NODES, PODS, TOKENS, EventCodec
 from spendstream.errors import ConfigError
-from spendstream.events import Event, PodUsage, TokenUsage
-from spendstream.topics import USAGE_PODS, USAGE_TOKENS, Topic
+from spendstream.events import Event, NodeUsage, PodUsage, TokenUsage
+from spendstream.topics import USAGE_NODES, USAGE_PODS, USAGE_TOKENS, Topic
 
-__all__ = ["POD_STREAM", "STREAMS", "TOKEN_STREAM", "UsageStream", "stream_of", "stream_on"]
+__all__ = ["NODE_STREAM", "POD_STREAM", "STREAMS", "TOKEN_STREAM", "UsageStream", "stream_of", "stream_on"]
 
 
 class UsageStream(Struct, frozen=True, kw_only=True):
@@ -29,7 +29,8 @@ class UsageStream(Struct, frozen=True, kw_only=True):
 
 TOKEN_STREAM = UsageStream(event_type=TokenUsage, codec=TOKENS, topic=USAGE_TOKENS)
 POD_STREAM = UsageStream(event_type=PodUsage, codec=PODS, topic=USAGE_PODS)
-STREAMS = (TOKEN_STREAM, POD_STREAM)
+NODE_STREAM = UsageStream(event_type=NodeUsage, codec=NODES, topic=USAGE_NODES)
+STREAMS = (TOKEN_STREAM, POD_STREAM, NODE_STREAM)
 
 _BY_TYPE = {stream.event_type: stream for stream in STREAMS}
 _BY_TOPIC = {stream.topic.name: stream for stream in STREAMS}

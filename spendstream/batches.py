@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from spendstream.events import PodUsage, TokenUsage
+from spendstream.events import NodeUsage, PodUsage, TokenUsage
 from spendstream.windows import Entry
 
 __all__ = ["MONEY", "Batch"]
@@ -103,7 +103,7 @@ def _fields(convert: _Convert, *names: str) -> dict[str, _Convert]:
 _COMMON = {
     **_fields(_uuids, "id"),
     **_fields(_TIME, "event_time"),
-    **_fields(_STRING, "source", "org", "team", "project", "environment", "service"),
+    **_fields(_STRING, "source", "org", "team", "project", "environment", "service", "domain"),
     **_fields(_money, "cost"),
 }
 _FIELDS: Mapping[type, Mapping[str, _Convert]] = {
@@ -122,11 +122,25 @@ _FIELDS: Mapping[type, Mapping[str, _Convert]] = {
         **_COMMON,
         **_fields(_TIME, "end_time"),
         **_fields(_STRING, "cluster", "region", "node", "instance_type", "purchase_option", "namespace"),
-        **_fields(_STRING, "workload", "workload_kind", "pod", "container"),
+        **_fields(_STRING, "workload", "workload_kind", "revision", "pod", "pod_uid", "container"),
+        **_fields(_STRING, "scaled_on"),
         **_fields(_money, "node_hourly_price"),
         **_fields(_maps, "labels"),
-        **_fields(_UINT64, "cpu_request", "cpu_usage", "memory_request", "memory_usage"),
+        **_fields(_UINT64, "cpu_request", "cpu_limit", "cpu_usage"),
+        **_fields(_UINT64, "memory_request", "memory_limit", "memory_usage", "memory_peak"),
         **_fields(_UINT64, "gpu_request", "gpu_usage", "storage_request", "network_received", "network_sent"),
+        **_fields(_UINT64, "oom_kills", "restarts"),
+        **_fields(_money, "cpu_cost", "memory_cost", "gpu_cost", "storage_cost", "network_cost"),
+    },
+    NodeUsage: {
+        **_COMMON,
+        **_fields(_TIME, "end_time"),
+        **_fields(_STRING, "cluster", "region", "asset", "node", "instance_type", "purchase_option"),
+        **_fields(_money, "hourly_price"),
+        **_fields(_maps, "labels"),
+        **_fields(_UINT64, "cpu_capacity", "memory_capacity", "gpu_capacity", "storage_capacity"),
+        **_fields(_UINT64, "cpu_usage", "memory_usage", "gpu_usage"),
+        **_fields(_money, "cpu_cost", "memory_cost", "gpu_cost", "storage_cost"),
     },
 }
 

@@ -14,10 +14,10 @@ import msgspec
 
 from spendstream.clock import from_micros
 from spendstream.errors import MalformedEvent
-from spendstream.events import SCHEMA_VERSION, Event, PodUsage, TokenUsage
+from spendstream.events import SCHEMA_VERSION, Event, NodeUsage, PodUsage, TokenUsage
 from spendstream.positions import MAX_LINES
 
-__all__ = ["MAX_EVENT_BYTES", "PODS", "TOKENS", "Decoded", "EventCodec", "Rejected", "joined"]
+__all__ = ["MAX_EVENT_BYTES", "NODES", "PODS", "TOKENS", "Decoded", "EventCodec", "Rejected", "joined"]
 
 MAX_EVENT_BYTES = 1 << 20
 """A larger event is a dead letter: an honest one has about a kilobyte."""
@@ -158,3 +158,4 @@ def _is_object(line: bytes) -> bool:
 
 TOKENS: EventCodec[TokenUsage] = EventCodec(TokenUsage, "spendstream.usage.tokens")
 PODS: EventCodec[PodUsage] = EventCodec(PodUsage, "spendstream.usage.pods")
+NODES: EventCodec[NodeUsage] = EventCodec(NodeUsage, "spendstream.usage.nodes")

@@ -13,10 +13,15 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, field
 
+from spendstream.clock import from_micros
+
 __all__ = [
+    "HOUR_MICROS",
     "SCHEMA_VERSION",
+    "Asset",
     "CacheOutcome",
     "Event",
+    "NodeUsage",
     "Operation",
     "PodUsage",
     "PurchaseOption",
@@ -36,6 +41,10 @@ Operation = Literal["chat", "text_completion", "embeddings"]
 UsageSource = Literal["provider", "estimated", "cached", "interrupted"]
 CacheOutcome = Literal["none", "exact", "semantic"]
 PurchaseOption = Literal["on-demand", "spot", "reserved", "unknown"]
+Asset = Literal["node", "volume", "load-balancer", "control-plane"]
+
+HOUR_MICROS = 3600 * 10**6
+"""Microseconds in an hour: no sample of a cluster crosses a full one."""
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="v", tag=SCHEMA_VERSION):
@@ -52,6 +61,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="v"
     project: Text = ""
     environment: Text = ""
     service: Text = ""
+    domain: Text = ""
 
 
 class TokenUsage(Event, frozen=True, kw_only=True):
@@ -95,10 +105,15 @@ class TokenUsage(Event, frozen=True, kw_only=True):
 
 
 class PodUsage(Event, frozen=True, kw_only=True):
-    """What one container requested and used from `event_time` until `end_time`.
+    """What one container requested and used from `event_time` until `end_time`, within one hour (UTC).
 
     CPU is in nanocores and GPU in thousandths of a device, as average over the interval; memory and storage
-    are in bytes. `node_hourly_price` is what the whole node costs in an hour.
+    are in bytes; network is in bytes in the interval. `memory_peak` is the highest of the interval; 0 says
+    that it is not known, and a limit of 0 that there is none. `revision` names what was deployed (the hash of
+    the pod template, or the controller's revision); `scaled_on` lists the resources by whose usage an
+    autoscaler sets the number of replicas, such as "cpu,memory". `node_hourly_price` is what the whole node
+    costs in an hour. `cost` is the sum of the costs by resource, each of which is None while no price covers
+    it; so is `cost` while that is so of a resource of which there is an amount.
     """
 
     end_time: Micros
@@ -111,16 +126,81 @@ class PodUsage(Event, frozen=True, kw_only=True):
     namespace: Text
     workload: Text = ""
     workload_kind: Text = ""
+    revision: Text = ""
     pod: Text
+    pod_uid: Text = ""
     container: Text = ""
     labels: dict[str, str] = field(default_factory=dict)
+    scaled_on: Text = ""
     cpu_request: Count = 0
+    cpu_limit: Count = 0
     cpu_usage: Count = 0
     memory_request: Count = 0
+    memory_limit: Count = 0
     memory_usage: Count = 0
+    memory_peak: Count = 0
     gpu_request: Count = 0
     gpu_usage: Count = 0
     storage_request: Count = 0
     network_received: Count = 0
     network_sent: Count = 0
+    oom_kills: Count = 0
+    restarts: Count = 0
+    cpu_cost: Pico | None = None
+    memory_cost: Pico | None = None
+    gpu_cost: Pico | None = None
+    storage_cost: Pico | None = None
+    network_cost: Pico | None = None
     cost: Pico | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an interval that is empty or crosses a full hour."""
+        _check_interval(self.event_time, self.end_time)
+
+
+class NodeUsage(Event, frozen=True, kw_only=True):
+    """What a node, or another thing that a cluster pays for, cost from `event_time` until `end_time`.
+
+    The interval lies within one hour (UTC). `node` is the asset's name. Units are those of PodUsage; usage is
+    that of the whole node, 0 where it is not known. `cost` is the sum of the costs by resource; a load
+    balancer and a control plane have no resources, and only `cost`. Costs are None while no price covers it.
+    """
+
+    end_time: Micros
+    cluster: Text
+    region: Text = ""
+    asset: Asset = "node"
+    node: Text
+    instance_type: Text = ""
+    purchase_option: PurchaseOption = "unknown"
+    hourly_price: Pico | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    cpu_capacity: Count = 0
+    memory_capacity: Count = 0
+    gpu_capacity: Count = 0
+    storage_capacity: Count = 0
+    cpu_usage: Count = 0
+    memory_usage: Count = 0
+    gpu_usage: Count = 0
+    cpu_cost: Pico | None = None
+    memory_cost: Pico | None = None
+    gpu_cost: Pico | None = None
+    storage_cost: Pico | None = None
+    cost: Pico | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an interval that is empty or crosses a full hour."""
+        _check_interval(self.event_time, self.end_time)
+
+
+def _check_interval(start: int, end: int) -> None:
+    if not 0 < end - start <= HOUR_MICROS - start % HOUR_MICROS:
+        what = "is empty or ends before it begins" if end <= start else "crosses a full hour (UTC)"
+        raise ValueError(
+            f"the interval from {_iso(start)} to {_iso(end)} {what}: "
+            "a sample begins before it ends, and is cut at full hours"
+        )
+
+
+def _iso(micros: int) -> str:
+    return from_micros(micros).isoformat()

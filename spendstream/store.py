@@ -16,7 +16,7 @@ from spendstream.windows import Entry, Usage, WindowKey
 
 __all__ = ["Kind", "LateEvent", "Recovery", "Refusal", "Source", "UsageStore"]
 
-Kind = Literal["tokens", "pods"]
+Kind = Literal["tokens", "pods", "nodes"]
 
 
 class Source(NamedTuple):

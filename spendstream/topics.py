@@ -20,6 +20,7 @@ __all__ = [
     "PRICES",
     "ROUTES",
     "TEAMS",
+    "USAGE_NODES",
     "USAGE_PODS",
     "USAGE_TOKENS",
     "WORKER_GROUP",
@@ -54,6 +55,11 @@ class Topic(Struct, frozen=True, kw_only=True):
 
 USAGE_TOKENS = Topic(name="usage.tokens", holds="TokenUsage: one per call of a model", keyed_by="team")
 USAGE_PODS = Topic(name="usage.pods", holds="PodUsage: one per container and interval", keyed_by="cluster")
+USAGE_NODES = Topic(
+    name="usage.nodes",
+    holds="NodeUsage: one per node, volume, load balancer or control plane, and interval",
+    keyed_by="cluster",
+)
 DEAD_LETTERS = Topic(
     name="deadletter",
     holds="Records that are no valid event: original bytes, with reason and place in the headers",
@@ -90,7 +96,18 @@ TEAMS = _documents("teams", "Teams and what they opted in to,", "team")
 PRICES = _documents("prices", "Prices that beat the published ones,", "id")
 ROUTES = _documents("routes", "Routes", "route name")
 
-ALL_TOPICS = (USAGE_TOKENS, USAGE_PODS, ALERTS, BUDGETS, KEYS, TEAMS, PRICES, ROUTES, DEAD_LETTERS)
+ALL_TOPICS = (
+    USAGE_TOKENS,
+    USAGE_PODS,
+    USAGE_NODES,
+    ALERTS,
+    BUDGETS,
+    KEYS,
+    TEAMS,
+    PRICES,
+    ROUTES,
+    DEAD_LETTERS,
+)
 
 WORKER_GROUP = "spendstream-worker"
 """The consumer group of the stream processors; what it has committed has landed in ClickHouse."""

@@ -14,7 +14,7 @@ from spendstream.windows import MONEY_MEASURES, Dimensions, Measures
 
 __all__ = ["COLUMN_OF", "EVENT_TABLES", "event_table", "late_table", "repricing_table", "window_table"]
 
-EVENT_TABLES = {"tokens": "token_usage_raw", "pods": "pod_usage_raw"}
+EVENT_TABLES = {"tokens": "token_usage_raw", "pods": "pod_usage_raw", "nodes": "node_usage_raw"}
 
 _DOLLARS = pa.decimal128(38, 12)
 _SECONDS = pa.timestamp("s", tz="UTC")

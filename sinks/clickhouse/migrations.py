@@ -148,6 +148,7 @@ async def _retain(client: AsyncClient, config: Config) -> None:
     retention = {
         "token_usage_raw": config.raw_retention_days,
         "pod_usage_raw": config.raw_retention_days,
+        "node_usage_raw": config.raw_retention_days,
         "dead_letter_raw": config.raw_retention_days,
         "late_usage_raw": config.raw_retention_days,
         "cost_window_state": config.window_retention_days,

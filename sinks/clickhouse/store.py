@@ -65,7 +65,7 @@ class _Delivered(NamedTuple):
 
 _ORIGINAL = _Delivered("event_id", "src", "src_off")
 _REPRICING = _Delivered("repriced_by", "repriced_src", "repriced_off")
-_DELIVERED = {"tokens": (_ORIGINAL, _REPRICING), "pods": (_ORIGINAL,)}
+_DELIVERED = {"tokens": (_ORIGINAL, _REPRICING), "pods": (_ORIGINAL,), "nodes": (_ORIGINAL,)}
 
 
 class ClickHouseStore:
