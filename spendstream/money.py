@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation, localcontext
 from fractions import Fraction
 
-__all__ = ["PICO", "dollars", "format_usd", "parse_usd", "plain_usd", "round_half_even", "split"]
+__all__ = [
+    "PICO",
+    "dollars",
+    "format_usd",
+    "parse_usd",
+    "plain_usd",
+    "ratio_half_even",
+    "round_half_even",
+    "split",
+]
 
 PICO = 10**12
 """Picodollars in a dollar."""
@@ -55,6 +64,12 @@ def format_usd(pico: int, *, decimals: int = 2) -> str:
 def round_half_even(amount: Fraction) -> int:
     """Return the whole picodollars nearest to an exact fraction of them; ties go to the even one."""
     return round(amount)
+
+
+def ratio_half_even(numerator: int, denominator: int) -> int:
+    """Return what `round_half_even` does, several times faster, for a ratio with a positive denominator."""
+    whole, rest = divmod(numerator, denominator)
+    return whole + (rest * 2 > denominator or (rest * 2 == denominator and whole % 2 == 1))
 
 
 def split(total: int, weights: Sequence[int]) -> list[int]:

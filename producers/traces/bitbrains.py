@@ -6,7 +6,8 @@ of 1024 bytes.
 
 A sample holds from its timestamp for the sampling period of 300 s, or until the machine's next sample where
 that is sooner: two samples never bill the same second, and a repeated timestamp bills nothing. Where samples
-are missing nothing is billed either: the trace does not say that the machine was there.
+are missing nothing is billed either: the trace does not say that the machine was there. A sample that crosses
+a full hour is cut there, into two events.
 
 The file is ordered by machine. The events come in order of time, as a cluster would have sent them; sent the
 other way round, every machine but the first would be a month late.
@@ -21,7 +22,7 @@ from typing import NamedTuple
 
 from producers.traces.ordering import in_order
 from producers.traces.trace import MAX_COUNT, Owner, Trace, count, decimal, table
-from spendstream.allocation import NANO, OPENCOST, ResourceRates, pod_cost
+from spendstream.allocation import NANO, OPENCOST, Rates, cut, priced_container
 from spendstream.events import PodUsage
 
 __all__ = ["HEADER", "NAME", "PERIOD", "rows"]
@@ -68,12 +69,12 @@ class _Open:
 
 
 def rows(
-    lines: Iterable[str], trace: Trace, assumptions: Owner, rates: ResourceRates = OPENCOST
+    lines: Iterable[str], trace: Trace, assumptions: Owner, rates: Rates = OPENCOST
 ) -> Iterator[PodUsage]:
-    """Yield one event per row, in order of time. Raises RecordingError at the first malformed row."""
+    """Yield the events, in order of time. Raises RecordingError at the first malformed row."""
     samples = (_sample(row, values, trace) for row, values in table(lines, HEADER, trace))
-    for sample, end in _intervals(in_order(samples, _Sample)):
-        yield _event(sample, end, trace, assumptions, rates)
+    for sample, start, end in _pieces(_intervals(in_order(samples, _Sample))):
+        yield _event(sample, start, end, trace, assumptions, rates)
 
 
 def _sample(row: int, values: list[str], trace: Trace) -> _Sample:
@@ -129,11 +130,26 @@ def _intervals(samples: Iterable[_Sample]) -> Iterator[tuple[_Sample, int]]:
     yield from ((done.sample, done.end) for done in waiting)
 
 
-def _event(sample: _Sample, end: int, trace: Trace, assumptions: Owner, rates: ResourceRates) -> PodUsage:
+def _pieces(intervals: Iterable[tuple[_Sample, int]]) -> Iterator[tuple[_Sample, int, int]]:
+    """Yield samples with start and end, cut at full hours; still in order of time."""
+    after_the_hour: list[tuple[_Sample, int, int]] = []
+    for sample, final in intervals:
+        if after_the_hour and sample.start >= after_the_hour[0][1]:
+            yield from after_the_hour
+            after_the_hour = []
+        for start, end in cut(sample.start, final):
+            if start == sample.start:
+                yield sample, start, end
+            else:
+                after_the_hour.append((sample, start, end))
+    yield from after_the_hour
+
+
+def _event(sample: _Sample, start: int, end: int, trace: Trace, assumptions: Owner, rates: Rates) -> PodUsage:
     name = f"vm-{sample.machine}"
-    return PodUsage(
-        id=trace.row_id(sample.start, sample.row),
-        event_time=sample.start,
+    event = PodUsage(
+        id=trace.row_id(start, sample.row),
+        event_time=start,
         end_time=end,
         source=trace.source,
         org=assumptions.org,
@@ -148,12 +164,5 @@ def _event(sample: _Sample, end: int, trace: Trace, assumptions: Owner, rates: R
         cpu_usage=sample.cpu_usage,
         memory_request=sample.memory_request,
         memory_usage=sample.memory_usage,
-        cost=pod_cost(
-            cpu_request=sample.cpu_request,
-            cpu_usage=sample.cpu_usage,
-            memory_request=sample.memory_request,
-            memory_usage=sample.memory_usage,
-            duration=end - sample.start,
-            rates=rates,
-        ),
     )
+    return priced_container(event, rates)

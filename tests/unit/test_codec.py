@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spendstream.codec import MAX_EVENT_BYTES, PODS, TOKENS, joined
+from spendstream.codec import MAX_EVENT_BYTES, NODES, PODS, TOKENS, EventCodec, joined
 from spendstream.errors import MalformedEvent
-from spendstream.events import PodUsage, TokenUsage
+from spendstream.events import NodeUsage, PodUsage, TokenUsage
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 COUNT = st.integers(0, 2**53)
@@ -22,10 +22,31 @@ calls = st.builds(
     id=st.uuids(), event_time=TIME, source=TEXT, team=TEXT, model=TEXT, input_tokens=COUNT, cost=PICO,
     time_to_first_token=st.none() | COUNT, cache_similarity=st.none() | st.floats(0, 1), error_type=TEXT,
 )  # fmt: skip
-pods = st.builds(
+HOUR = 3600 * 10**6
+
+
+def intervals(kind: type[PodUsage | NodeUsage], **fields: object) -> st.SearchStrategy[object]:
+    """Build samples whose interval lies within an hour."""
+    within = st.tuples(st.integers(0, 10**6), st.integers(0, HOUR - 1), st.integers(1, HOUR)).map(
+        lambda at: (at[0] * HOUR + min(at[1], at[2] - 1), at[0] * HOUR + max(at[1] + 1, at[2]))
+    )
+    return st.builds(
+        lambda at, values: kind(event_time=at[0], end_time=at[1], **values),
+        within,
+        st.fixed_dictionaries(fields),
+    )
+
+
+pods = intervals(
     PodUsage,
-    id=st.uuids(), event_time=TIME, end_time=TIME, source=TEXT, cluster=TEXT, namespace=TEXT, pod=TEXT,
-    labels=st.dictionaries(TEXT, TEXT), cost=PICO,
+    id=st.uuids(), source=TEXT, cluster=TEXT, namespace=TEXT, pod=TEXT,
+    labels=st.dictionaries(TEXT, TEXT), cost=PICO, cpu_cost=PICO, oom_kills=COUNT, revision=TEXT,
+)  # fmt: skip
+nodes = intervals(
+    NodeUsage,
+    id=st.uuids(), source=TEXT, cluster=TEXT, node=TEXT, cpu_capacity=COUNT, gpu_capacity=COUNT,
+    asset=st.sampled_from(["node", "volume", "load-balancer", "control-plane"]),
+    labels=st.dictionaries(TEXT, TEXT), hourly_price=PICO, memory_cost=PICO, cost=PICO,
 )  # fmt: skip
 
 
@@ -46,6 +67,44 @@ def test_a_call_is_read_as_it_was_written(event: TokenUsage) -> None:
 @given(pods)
 def test_a_container_s_interval_is_read_as_it_was_written(event: PodUsage) -> None:
     assert PODS.decode(PODS.encode(event)) == event
+
+
+@given(nodes)
+def test_what_a_node_costs_is_read_as_it_was_written(event: NodeUsage) -> None:
+    assert NODES.decode(NODES.encode(event)) == event
+
+
+@pytest.mark.parametrize("codec", [PODS, NODES])
+@pytest.mark.parametrize(
+    ("start", "end", "what"),
+    [
+        (HOUR - 1, HOUR + 1, "crosses a full hour"),
+        (0, 2 * HOUR, "crosses a full hour"),
+        (HOUR, HOUR, "is empty"),
+        (HOUR, HOUR - 1, "ends before it begins"),
+    ],
+)
+def test_an_interval_that_is_not_within_one_hour_is_refused_with_its_bounds_and_what_to_do(
+    codec: EventCodec[PodUsage] | EventCodec[NodeUsage], start: int, end: int, what: str
+) -> None:
+    event = {"v": 1, "id": str(uuid.UUID(int=1)), "source": "s", "cluster": "c", "namespace": "n", "pod": "p"}
+    value = json.dumps(event | {"node": "n", "event_time": start, "end_time": end}).encode()
+    with pytest.raises(
+        MalformedEvent, match=f"from 1970-01-01T0.* to 1970-01-01T0.*{what}.*cut at full hours"
+    ):
+        codec.decode(value)
+
+
+def test_an_interval_of_a_whole_hour_is_one_sample() -> None:
+    PodUsage(
+        id=uuid.UUID(int=1),
+        event_time=HOUR,
+        end_time=2 * HOUR,
+        source="s",
+        cluster="c",
+        namespace="n",
+        pod="p",
+    )
 
 
 @given(calls)

@@ -206,8 +206,10 @@ class TestBitbrains:
         assert (event.cpu_request, event.memory_request) == (2 * 10**9, 8 * 2**30)
         assert event.cpu_usage == 255_334_928  # 747.11 / 5852 x 2 x 10^9 = 255334928.23...
         assert event.memory_usage == 1308620 * 1024
-        # ($.031611 x 2 cores + $.004237 x 8 GiB) / 12, for five minutes of an hour
-        assert event.cost == (63_222_000_000 + 33_896_000_000 + 6) // 12
+        # $.031611 x 2 cores and $.004237 x 8 GiB, for five minutes of an hour
+        assert event.cpu_cost == 63_222_000_000 // 12
+        assert abs(event.memory_cost - 33_896_000_000 / 12) < 1
+        assert event.cost == event.cpu_cost + event.memory_cost
 
     def test_half_a_nanocore_rounds_to_even(self) -> None:
         events = machines(
@@ -234,9 +236,19 @@ class TestBitbrains:
         assert [(event.end_time - event.event_time) // SECOND for event in events] == [300, 300]
 
     def test_of_two_samples_at_one_time_the_later_row_is_billed(self) -> None:
-        first, second = machines("1,1000,1,1,0,0,0", "1,1000,2,1,0,0,0")
-        assert (first.end_time - first.event_time, first.cost) == (0, 0)
-        assert second.end_time - second.event_time == 300 * SECOND
+        [event] = machines("1,1000,1,1,0,0,0", "1,1000,2,1,0,0,0")
+        assert (event.cpu_request, event.end_time - event.event_time) == (2 * 10**9, 300 * SECOND)
+
+    def test_a_sample_that_crosses_a_full_hour_is_cut_there_and_costs_the_same(self) -> None:
+        first, other, second = machines("1,3500,1,1,0,0,0", "2,3599,1,1,0,0,0")[:3]
+        assert [(e.pod, e.event_time, e.end_time) for e in (first, other, second)] == [
+            ("vm-1", 3500 * SECOND, 3600 * SECOND),
+            ("vm-2", 3599 * SECOND, 3600 * SECOND),
+            ("vm-1", 3600 * SECOND, 3800 * SECOND),
+        ]
+        assert first.id != second.id
+        [whole] = machines("1,3600,1,1,0,0,0")
+        assert abs(first.cost + second.cost - whole.cost) <= 1
 
     def test_machines_one_after_the_other_in_the_file_come_out_in_order_of_time(self) -> None:
         events = machines(
