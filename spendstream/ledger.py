@@ -24,16 +24,17 @@ from typing import NamedTuple
 import msgspec
 
 from spendstream import latency
+from spendstream.allocation.windows import AllocationMeasures
 from spendstream.batches import Batch
-from spendstream.tally import Added, after
-from spendstream.windows import Entry, Measures, Usage, WindowKey, newest_starts
+from spendstream.tally import after
+from spendstream.windows import Added, Entry, Measures, Usage, WindowKey, newest_starts, plus
 
 __all__ = ["ELSEWHERE", "Admission", "Ledger", "WindowState"]
 
 ELSEWHERE = -1
 """The position of an id that another source delivered first: no position of this source equals it."""
 
-_NEVER = -1  # the version of a window that nothing was counted into
+_NEVER = -1  # before the start of any window
 _BUCKET = 60_000_000  # ids are forgotten a minute of event time at a time
 
 
@@ -45,7 +46,7 @@ class WindowState(NamedTuple):
 
     key: WindowKey
     version: int
-    measures: Measures
+    measures: Measures | AllocationMeasures
     latency: Mapping[int, int] = {}
 
     def plus(self, added: Added) -> WindowState:
@@ -53,7 +54,7 @@ class WindowState(NamedTuple):
         return WindowState(
             self.key,
             added.last,
-            self.measures.plus(added.measures),
+            plus(self.measures, added.measures),
             latency.merged(self.latency, added.latency),
         )
 
@@ -206,10 +207,13 @@ class Ledger:
         changes = {**added, **after(batch, ahead)} if ahead else added
         changed = []
         for key, add in changes.items():
-            before = self._windows.get(key) or WindowState(key, _NEVER, Measures())
-            if add.last <= before.version:
+            before = self._windows.get(key)
+            if before is None:
+                state = WindowState(key, add.last, add.measures, add.latency)
+            elif add.last <= before.version:
                 continue
-            state = before.plus(add)
+            else:
+                state = before.plus(add)
             self._windows[key] = state
             self._windows.move_to_end(key)
             changed.append(state)

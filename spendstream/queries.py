@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from spendstream.money import PICO
-
-__all__ = ["RECONCILE", "miscounted", "pico"]
+__all__ = ["RECONCILE", "miscounted", "pico", "whole"]
 
 
 def pico(column: str) -> str:
-    """Return the SQL of a money column (or an expression) as integer picodollars.
+    """Return the SQL of a money column (or an expression) as integer picodollars."""
+    return whole(column, 12)
+
+
+def whole(column: str, decimals: int) -> str:
+    """Return the SQL of a decimal column as the whole number that it is without its point.
 
     The detour over 256 bits is for sums beyond 10^14 dollars, which would silently wrap around in 128.
     """
-    return f"toInt128(toDecimal256({column}, 12) * {PICO})"
+    return f"toInt128(toDecimal256({column}, {decimals}) * {10**decimals})"
 
 
 RECONCILE = f"""

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from spendstream import latency
+from spendstream.allocation.tally import allocated
+from spendstream.arrow import values
 from spendstream.batches import MONEY, Batch
-from spendstream.events import TokenUsage
+from spendstream.events import PodUsage, TokenUsage
 from spendstream.windows import (
     HOUR,
     MONEY_MEASURES,
     WINDOW_SIZES,
+    Added,
     Dimensions,
     Entry,
     Measures,
     WindowKey,
-    window_of,
+    windows_of,
 )
 
-__all__ = ["Added", "after", "tally"]
+__all__ = ["after", "tally"]
 
 _DIMENSIONS = {
     "tokens": ("org", "team", "project", "environment", "provider", "model"),
@@ -35,20 +38,18 @@ _REPRICED = frozenset({"unpriced", "cost", "list_cost"})  # all that a repricing
 _ADDED_UP = [*[(name, "sum", _ALL) for name in Measures._fields], ("first", "min"), ("last", "max")]
 
 
-class Added(NamedTuple):
-    """What a batch adds to one window: sums, latencies, and the positions of the first and last event."""
-
-    first: int
-    last: int
-    measures: Measures
-    latency: Mapping[int, int] = {}
-
-
 def tally(batch: Batch) -> dict[WindowKey, Added]:
     """Return what `batch` adds, by every window of every size that it touches."""
     if not batch:
         return {}
-    kind = "tokens" if isinstance(batch.events[0], TokenUsage) else "pods"
+    kind = type(batch.events[0])
+    if kind is TokenUsage:
+        return _costs(batch, "tokens")
+    hours = allocated(batch)
+    return {**_costs(batch, "pods"), **hours} if kind is PodUsage else hours
+
+
+def _costs(batch: Batch, kind: str) -> dict[WindowKey, Added]:
     names = ["start", *_DIMENSIONS[kind]]
     rows = calls = _rows(batch, kind)
     if kind == "tokens" and (repricing := pc.is_valid(batch.columns["reprices"])).true_count:
@@ -66,8 +67,7 @@ def after(batch: Batch, counted: Mapping[WindowKey, int]) -> dict[WindowKey, Add
     """Return what the events after the position that each of these windows has `counted` add to it."""
     left: dict[WindowKey, list[Entry]] = {}
     for entry in batch.entries:
-        for size in WINDOW_SIZES:
-            key = window_of(entry.event, size)
+        for key in windows_of(entry.event):
             if entry.position > counted.get(key, entry.position):
                 left.setdefault(key, []).append(entry)
     return {key: tally(Batch(entries))[key] for key, entries in left.items()}
@@ -131,8 +131,8 @@ def _latencies(rows: pa.Table, kind: str) -> dict[tuple[Any, ...], dict[int, int
     names = ["start", *_DIMENSIONS[kind]]
     waits = rows.select(names).append_column("bucket", latency.buckets(rows["duration"].combine_chunks()))
     grouped = _aligned(waits, HOUR).group_by(names, use_threads=False).aggregate([("bucket", "list")])
-    keys = zip(*[_values(grouped[name]) for name in names], strict=True)
-    counts = [np.unique(each, return_counts=True) for each in _values(grouped["bucket_list"])]
+    keys = zip(*[values(grouped[name]) for name in names], strict=True)
+    counts = [np.unique(each, return_counts=True) for each in values(grouped["bucket_list"])]
     return {
         key: dict(zip(found.tolist(), times.tolist(), strict=True))
         for key, (found, times) in zip(keys, counts, strict=True)
@@ -143,9 +143,9 @@ def _by_window(
     rows: pa.Table, kind: str, size: int, waits: Mapping[tuple[Any, ...], Mapping[int, int]]
 ) -> dict[WindowKey, Added]:
     names = ["start", *_DIMENSIONS[kind]]
-    keys = zip(*[_values(rows[name]) for name in names], strict=True)
-    measures = zip(*[_values(rows[name]) for name in Measures._fields], strict=True)
-    bounds = zip(_values(rows["first"]), _values(rows["last"]), strict=True)
+    keys = zip(*[values(rows[name]) for name in names], strict=True)
+    measures = zip(*[values(rows[name]) for name in Measures._fields], strict=True)
+    bounds = zip(values(rows["first"]), values(rows["last"]), strict=True)
     return {
         _key(kind, size, key): Added(first, last, Measures(*sums), waits.get(key, {}) if size == HOUR else {})
         for key, (first, last), sums in zip(keys, bounds, measures, strict=True)
@@ -156,18 +156,3 @@ def _key(kind: str, size: int, key: tuple[Any, ...]) -> WindowKey:
     start, org, team, project, environment, one, two = key
     places = (one, two, "", "") if kind == "tokens" else ("", "", one, two)
     return WindowKey(size, start, Dimensions(kind, org, team, project, environment, *places))
-
-
-def _values(column: pa.ChunkedArray) -> list[Any]:
-    """Return the values in Python; `to_pylist` does it by way of an object for each, and is slow."""
-    array = column.combine_chunks()
-    if not pa.types.is_decimal(array.type):
-        values: list[Any] = array.to_numpy(zero_copy_only=False).tolist()
-        return values
-    # A decimal is two words in memory, and the higher one is mostly 0.
-    words = np.frombuffer(array.buffers()[1], np.uint64)[2 * array.offset : 2 * (array.offset + len(array))]
-    low: list[Any] = words[0::2].tolist()
-    high = words[1::2]
-    if not high.any():
-        return low
-    return [lower + (upper << 64) for lower, upper in zip(low, high.tolist(), strict=True)]

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from spendstream.allocation.windows import AllocationMeasures
 from spendstream.batches import Batch
 from spendstream.deadletters import DeadLetter
 from spendstream.events import TokenUsage
 from spendstream.ledger import ELSEWHERE, WindowState
 from spendstream.repricing import astray
 from spendstream.store import LateEvent, Recovery, Refusal, Source
-from spendstream.windows import MINUTE, Entry, Measures, Usage, WindowKey, newest_starts, window_of
+from spendstream.windows import MINUTE, Entry, Measures, Usage, WindowKey, newest_starts, plus, window_of
 
 __all__ = ["MemoryOffice", "MemoryStore"]
 
@@ -105,10 +106,12 @@ class MemoryStore:
     def _unpriced(self, repricing: Entry) -> bool:
         """Tell whether the event that a repricing is of is stored, and had no price."""
         event = repricing.event
-        row = self._rows.get(event.reprices.int) if isinstance(event, TokenUsage) and event.reprices else None
-        if row is None:
+        if not isinstance(event, TokenUsage) or event.reprices is None:
             return False
-        original = row[1].event
+        row = self._rows.get(event.reprices.int)
+        original = row and row[1].event
+        if not isinstance(original, TokenUsage):
+            return False
         same = window_of(original, MINUTE).dimensions == window_of(event, MINUTE).dimensions
         return same and original.event_time == event.event_time and original.cost is None
 
@@ -142,11 +145,12 @@ class MemoryStore:
         """Return every window's state, by source and key."""
         return dict(self._windows)
 
-    def totals(self) -> dict[WindowKey, Measures]:
+    def totals(self) -> dict[WindowKey, Measures | AllocationMeasures]:
         """Return every window, summed over its sources."""
-        totals: dict[WindowKey, Measures] = {}
+        totals: dict[WindowKey, Measures | AllocationMeasures] = {}
         for (_, key), state in self._windows.items():
-            totals[key] = totals.get(key, Measures()).plus(state.measures)
+            known = totals.get(key)
+            totals[key] = state.measures if known is None else plus(known, state.measures)
         return totals
 
     def _position(self, source: Source, event_id: int) -> int:

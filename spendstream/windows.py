@@ -3,15 +3,19 @@
 Windows tumble: 1 minute, 1 hour and 1 day, aligned to 1970 UTC. A window belongs to one source (one partition
 of one topic); readers add up the sources. All measures are whole numbers, so any order of adding gives the
 same window.
+
+There are two kinds of windows, told apart by their dimensions: what calls and containers cost, in windows of
+all sizes, and how clusters are allocated (`spendstream.allocation`), in windows of an hour.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from operator import add
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from spendstream.events import PodUsage, TokenUsage
+from spendstream.allocation.windows import AllocationDimensions, AllocationMeasures, allocation_of
+from spendstream.events import NodeUsage, PodUsage, TokenUsage
 
 __all__ = [
     "DAY",
@@ -19,16 +23,21 @@ __all__ = [
     "MINUTE",
     "MONEY_MEASURES",
     "WINDOW_SIZES",
+    "Added",
     "Dimensions",
     "Entry",
     "Measures",
     "Usage",
     "WindowKey",
     "newest_starts",
+    "plus",
     "window_of",
+    "windows_of",
 ]
 
-Usage = TokenUsage | PodUsage
+Usage = TokenUsage | PodUsage | NodeUsage
+
+S = TypeVar("S", bound=tuple[int, ...])
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 WINDOW_SIZES = (MINUTE, HOUR, DAY)
@@ -62,7 +71,7 @@ class WindowKey(NamedTuple):
 
     size: int
     start: int
-    dimensions: Dimensions
+    dimensions: Dimensions | AllocationDimensions
 
 
 class Measures(NamedTuple):
@@ -87,7 +96,12 @@ class Measures(NamedTuple):
 
     def plus(self, other: Measures) -> Measures:
         """Return both added up."""
-        return Measures(*map(add, self, other))
+        return plus(self, other)
+
+
+def plus(one: S, other: S) -> S:
+    """Return both measures, of the same kind, added up."""
+    return type(one)(*map(add, one, other))
 
 
 MONEY_MEASURES = frozenset(
@@ -96,13 +110,30 @@ MONEY_MEASURES = frozenset(
 """The measures that are picodollars."""
 
 
-def window_of(event: Usage, size: int) -> WindowKey:
-    """Return the window of `size` seconds that an event falls into."""
+class Added(NamedTuple):
+    """What a batch adds to one window: sums, latencies, and the positions of the first and last event."""
+
+    first: int
+    last: int
+    measures: Measures | AllocationMeasures
+    latency: Mapping[int, int] = {}
+
+
+def windows_of(event: Usage) -> Iterable[WindowKey]:
+    """Return the windows that an event falls into."""
+    if not isinstance(event, NodeUsage):
+        yield from [window_of(event, size) for size in WINDOW_SIZES]
+    if not isinstance(event, TokenUsage):
+        yield WindowKey(HOUR, *allocation_of(event))
+
+
+def window_of(event: TokenUsage | PodUsage, size: int) -> WindowKey:
+    """Return the window of costs, of `size` seconds, that an event falls into."""
     second = event.event_time // 1_000_000
     return WindowKey(size, second - second % size, _dimensions(event))
 
 
-def _dimensions(event: Usage) -> Dimensions:
+def _dimensions(event: TokenUsage | PodUsage) -> Dimensions:
     who = event.org, event.team, event.project, event.environment
     if isinstance(event, TokenUsage):
         return Dimensions("tokens", *who, event.provider, event.model, "", "")

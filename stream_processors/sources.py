@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from spendstream.codec import PODS, TOKENS, EventCodec
+from spendstream.codec import NODES, PODS, TOKENS, EventCodec
 from spendstream.deadletters import DeadLetterOffice
 from spendstream.store import Kind, Source, UsageStore
-from spendstream.topics import USAGE_PODS, USAGE_TOKENS
+from spendstream.topics import USAGE_NODES, USAGE_PODS, USAGE_TOKENS
 from stream_processors.metrics import WorkerMetrics
 from stream_processors.processor import ALLOWED_LATENESS, RecordBlock, SourceProcessor
 
@@ -17,6 +17,7 @@ __all__ = ["TOPICS", "Sources"]
 TOPICS: dict[str, tuple[Kind, EventCodec[Any]]] = {
     USAGE_TOKENS.name: ("tokens", TOKENS),
     USAGE_PODS.name: ("pods", PODS),
+    USAGE_NODES.name: ("nodes", NODES),
 }
 """What the worker reads: the kind of usage on a topic, and its codec."""
 

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from spendstream.allocation.windows import DECIMALS, AllocationDimensions, AllocationMeasures
 from spendstream.batches import MONEY, Batch
 from spendstream.ledger import WindowState
+from spendstream.queries import whole
 from spendstream.store import LateEvent, Source
-from spendstream.windows import MONEY_MEASURES, Dimensions, Measures
+from spendstream.windows import DAY, HOUR, MONEY_MEASURES, Dimensions, Measures, WindowKey
 
-__all__ = ["COLUMN_OF", "EVENT_TABLES", "event_table", "late_table", "repricing_table", "window_table"]
+__all__ = [
+    "COLUMN_OF",
+    "EVENT_TABLES",
+    "WINDOWS_OF",
+    "WindowShape",
+    "event_table",
+    "late_table",
+    "repricing_table",
+    "shape_of",
+    "window_table",
+]
 
 EVENT_TABLES = {"tokens": "token_usage_raw", "pods": "pod_usage_raw", "nodes": "node_usage_raw"}
 
-_DOLLARS = pa.decimal128(38, 12)
 _SECONDS = pa.timestamp("s", tz="UTC")
 _MILLIS = pa.timestamp("ms", tz="UTC")
 _MICROS = pa.timestamp("us", tz="UTC")
@@ -30,6 +42,61 @@ COLUMN_OF = {
     "time_to_first_token": "time_to_first_token_us",
 }
 """Columns that are not called as the event's field."""
+
+
+class WindowShape(NamedTuple):
+    """One kind of windows: its table, what is in keys and states, the points of measures, the widest size."""
+
+    table: str
+    dimensions: type[Dimensions | AllocationDimensions]
+    measures: type[Measures | AllocationMeasures]
+    decimals: Mapping[str, int]
+    widest: int
+    counts_latency: bool = False
+
+    @property
+    def state(self) -> str:
+        """The columns of a state, in SQL."""
+        measures = [
+            whole(name, self.decimals[name]) if name in self.decimals else name
+            for name in self.measures._fields
+        ]
+        latency = "latency" if self.counts_latency else "map()"
+        return ", ".join(
+            [
+                "window_seconds, toUnixTimestamp(window_start)",
+                *self.dimensions._fields,
+                "ver",
+                *measures,
+                latency,
+            ]
+        )
+
+    def read(self, row: Sequence[Any]) -> WindowState:
+        """Return a row of `state`."""
+        size, start, *rest = row
+        middle = len(self.dimensions._fields)
+        version, *measures, latency = rest[middle:]
+        key = WindowKey(size, start, self.dimensions(*rest[:middle]))
+        return WindowState(key, version, self.measures(*measures), latency)
+
+
+_COSTS = WindowShape(
+    "cost_window_state", Dimensions, Measures, dict.fromkeys(MONEY_MEASURES, 12), DAY, counts_latency=True
+)
+_ALLOCATION = WindowShape("allocation_window_state", AllocationDimensions, AllocationMeasures, DECIMALS, HOUR)
+
+WINDOWS_OF: Mapping[str, Sequence[WindowShape]] = {
+    "tokens": (_COSTS,),
+    "pods": (_COSTS, _ALLOCATION),
+    "nodes": (_ALLOCATION,),
+}
+"""The windows that each kind of events is counted in."""
+
+
+def shape_of(key: WindowKey) -> WindowShape:
+    """Return the kind of windows that a key is of."""
+    return _COSTS if isinstance(key.dimensions, Dimensions) else _ALLOCATION
 
 
 def event_table(source: Source, batch: Batch) -> pa.Table:
@@ -65,22 +132,28 @@ def repricing_table(source: Source, batch: Batch, places: Mapping[int, tuple[str
 
 
 def window_table(source: Source, states: Sequence[WindowState], arrived: int) -> pa.Table:
-    """Return window states, at least one, as rows of `cost_window_state`; `arrived` in milliseconds."""
+    """Return states of windows of one kind, at least one, as rows of their table.
+
+    `arrived` is in milliseconds.
+    """
     keys = [state.key for state in states]
+    shape = shape_of(keys[0])
     table = {
         "window_seconds": pa.array([key.size for key in keys], _UINT32),
         "window_start": pa.array([key.start for key in keys], _SECONDS),
         "src": _repeated(source.name, len(states)),
         "ver": pa.array([state.version for state in states], _UINT64),
-        "latency": pa.array([list(state.latency.items()) for state in states], _BUCKETS),
         "arrived_at": _repeated_time(arrived // 1000, len(states)),
     }
-    for name, cells in zip(Dimensions._fields, zip(*[k.dimensions for k in keys], strict=True), strict=True):
+    if shape.counts_latency:
+        table["latency"] = pa.array([list(state.latency.items()) for state in states], _BUCKETS)
+    dimensions = zip(*[key.dimensions for key in keys], strict=True)
+    for name, cells in zip(shape.dimensions._fields, dimensions, strict=True):
         table[name] = pa.array(cells, _TEXT)
     measures = zip(*[state.measures for state in states], strict=True)
-    for name, cells in zip(Measures._fields, measures, strict=True):
-        if name in MONEY_MEASURES:
-            table[name] = _with_point(pa.array(cells, MONEY))
+    for name, cells in zip(shape.measures._fields, measures, strict=True):
+        if name in shape.decimals:
+            table[name] = _with_point(pa.array(cells, MONEY), shape.decimals[name])
         else:  # repricings of what another source has counted leave fewer unpriced events than none
             table[name] = pa.array(cells, pa.int64() if name == "unpriced" else _UINT64)
     return pa.table(table)
@@ -89,11 +162,10 @@ def window_table(source: Source, states: Sequence[WindowState], arrived: int) ->
 def late_table(source: Source, late: Sequence[LateEvent]) -> pa.Table:
     """Return events that came too late, at least one, as rows of `late_usage_raw`."""
     events = Batch([each.entry for each in late])
-    named = "model" if source.kind == "tokens" else "namespace"
-    names = {name: events.columns[name] for name in ("event_time", "team", named)}
+    names = ("event_time", "team", "model", "namespace")
     return pa.table(
         {
-            **names,
+            **{name: events.columns[name] for name in names if name in events.columns},
             "event_id": events.columns["id"],
             "cost": _with_point(events.columns["cost"]),
             "kind": _repeated(source.kind, len(late)),
@@ -106,9 +178,10 @@ def late_table(source: Source, late: Sequence[LateEvent]) -> pa.Table:
     )
 
 
-def _with_point(whole: pa.Array) -> pa.Array:
+def _with_point(whole: pa.Array, decimals: int = 12) -> pa.Array:
     """Return picodollars as dollars: the same integers, with another point. No rounding, no float."""
-    return pa.Array.from_buffers(_DOLLARS, len(whole), whole.buffers(), whole.null_count, whole.offset)
+    kind = pa.decimal128(38, decimals)
+    return pa.Array.from_buffers(kind, len(whole), whole.buffers(), whole.null_count, whole.offset)
 
 
 def _repeated(text: str, times: int) -> pa.Array:

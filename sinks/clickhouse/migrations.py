@@ -151,6 +151,7 @@ async def _retain(client: AsyncClient, config: Config) -> None:
         "node_usage_raw": config.raw_retention_days,
         "dead_letter_raw": config.raw_retention_days,
         "late_usage_raw": config.raw_retention_days,
+        "allocation_window_state": config.window_retention_days,
         "cost_window_state": config.window_retention_days,
     }
     answer = await client.query(

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
-from sinks.clickhouse.columns import EVENT_TABLES, event_table, late_table, repricing_table, window_table
+from sinks.clickhouse.columns import (
+    EVENT_TABLES,
+    WINDOWS_OF,
+    WindowShape,
+    event_table,
+    late_table,
+    repricing_table,
+    shape_of,
+    window_table,
+)
 from sinks.clickhouse.repricings import places
 from sinks.clickhouse.tables import Tables
 from spendstream.adapters.clickhouse import DATABASE
@@ -16,31 +25,17 @@ from spendstream.batches import Batch
 from spendstream.config import Secret
 from spendstream.errors import RowRejected
 from spendstream.ledger import ELSEWHERE, WindowState
-from spendstream.queries import pico
 from spendstream.repricing import astray
 from spendstream.store import LateEvent, Recovery, Refusal, Source
-from spendstream.windows import DAY, MONEY_MEASURES, Dimensions, Measures, Usage, WindowKey
+from spendstream.windows import Usage, WindowKey
 
 __all__ = ["ClickHouseStore"]
 
-_WINDOWS = "cost_window_state"
+T = TypeVar("T")
+
 _LATE = "late_usage_raw"
 # By its full name, since rows with more columns do not go together with those of originals.
 _REPRICED = f"{DATABASE}.{EVENT_TABLES['tokens']}"
-# Where a source's newest event is nearly always: its newest day, a partition of the rows or two.
-_NEWEST_DAY = (
-    f"event_time >= (SELECT max(window_start) FROM {_WINDOWS} "
-    f"WHERE src = {{src:String}} AND window_seconds = {DAY})"
-)
-_STATE_COLUMNS = ", ".join(
-    [
-        "window_seconds, toUnixTimestamp(window_start)",
-        *Dimensions._fields,
-        "ver",
-        *(pico(name) if name in MONEY_MEASURES else name for name in Measures._fields),
-        "latency",
-    ]
-)
 
 
 class _Delivered(NamedTuple):
@@ -106,9 +101,13 @@ class ClickHouseStore:
                 {"src": source.name, "floor": floor, "incarnation": f"@{source.incarnation}"},
             )
         ]
+        tables = " UNION ALL ".join([
+            f"SELECT window_seconds, window_start FROM {shape.table} WHERE src = {{src:String}}"
+            for shape in WINDOWS_OF[source.kind]
+        ])  # fmt: skip
         starts = await self._tables.rows(
-            f"SELECT window_seconds, toUnixTimestamp(max(window_start)) FROM {_WINDOWS} "
-            "WHERE src = {src:String} GROUP BY window_seconds",
+            "SELECT window_seconds, toUnixTimestamp(max(window_start)) "
+            f"FROM ({tables}) GROUP BY window_seconds",
             {"src": source.name},
         )
         return Recovery(
@@ -119,7 +118,7 @@ class ClickHouseStore:
 
     async def newest_time(self, source: Source, before: int) -> int | None:
         """Return the newest event time stored for `source` at a position below `before`; None if none is."""
-        for there in (_NEWEST_DAY, "true"):
+        for there in (_newest_day(WINDOWS_OF[source.kind][0]), "true"):
             [(rows, newest)] = await self._tables.rows(
                 f"SELECT count(), toUnixTimestamp64Micro(max(event_time)) FROM {EVENT_TABLES[source.kind]} "
                 f"WHERE src = {{src:String}} AND src_off < {{before:UInt64}} AND {there}",
@@ -164,14 +163,17 @@ class ClickHouseStore:
 
     async def windows(self, source: Source, keys: Sequence[WindowKey]) -> Sequence[WindowState]:
         """Return the newest state of those windows of `source` that are stored."""
-        wanted = set(keys)
-        pairs = ",".join(sorted({f"({key.size},{key.start})" for key in keys}))
-        rows = await self._tables.rows(
-            f"SELECT {_STATE_COLUMNS} FROM {_WINDOWS} FINAL "
-            f"WHERE src = {{src:String}} AND (window_seconds, toUnixTimestamp(window_start)) IN ({pairs})",
-            {"src": source.name},
-        )
-        return [state for state in map(_state, rows) if state.key in wanted]
+        found: list[WindowState] = []
+        for shape, some in _by_shape(keys, lambda key: key):
+            wanted = set(some)
+            pairs = ",".join(sorted({f"({key.size},{key.start})" for key in some}))
+            rows = await self._tables.rows(
+                f"SELECT {shape.state} FROM {shape.table} FINAL WHERE src = {{src:String}} "
+                f"AND (window_seconds, toUnixTimestamp(window_start)) IN ({pairs})",
+                {"src": source.name},
+            )
+            found += [state for state in map(shape.read, rows) if state.key in wanted]
+        return found
 
     async def land_events(self, source: Source, batch: Batch) -> Sequence[Refusal]:
         """Store a batch, repricings last: their originals may be in it."""
@@ -205,15 +207,25 @@ class ClickHouseStore:
 
     async def land_windows(self, source: Source, states: Sequence[WindowState], arrived: int) -> None:
         """Store window states; `arrived` is in milliseconds."""
-        await self._tables.insert(_WINDOWS, window_table(source, states, arrived))
+        for shape, some in _by_shape(states, lambda state: state.key):
+            await self._tables.insert(shape.table, window_table(source, some, arrived))
 
     async def land_late(self, source: Source, late: Sequence[LateEvent]) -> None:
         """Store which events came too late."""
         await self._tables.insert(_LATE, late_table(source, late))
 
 
-def _state(row: Sequence[Any]) -> WindowState:
-    size, start, *rest = row
-    dims = Dimensions(*rest[: len(Dimensions._fields)])
-    version, *measures, latency = rest[len(Dimensions._fields) :]
-    return WindowState(WindowKey(size, start, dims), version, Measures(*measures), latency)
+def _newest_day(shape: WindowShape) -> str:
+    """Return where a source's newest event is nearly always: its newest day, a partition or two."""
+    return (
+        f"event_time >= (SELECT toStartOfDay(max(window_start)) FROM {shape.table} "
+        f"WHERE src = {{src:String}} AND window_seconds = {shape.widest})"
+    )
+
+
+def _by_shape(items: Iterable[T], key: Callable[[T], WindowKey]) -> Iterable[tuple[WindowShape, list[T]]]:
+    found: dict[str, tuple[WindowShape, list[T]]] = {}
+    for item in items:
+        shape = shape_of(key(item))
+        found.setdefault(shape.table, (shape, []))[1].append(item)
+    return found.values()

@@ -14,14 +14,16 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sinks.clickhouse.columns import EVENT_TABLES
 from sinks.clickhouse.migrations import migrate
 from sinks.clickhouse.store import ClickHouseStore
 from spendstream.adapters.clickhouse import connect
+from spendstream.allocation.windows import AllocationDimensions, AllocationMeasures
 from spendstream.batches import Batch
 from spendstream.clock import now_micros
 from spendstream.config import Config, Secret
 from spendstream.errors import StoreUnavailable
-from spendstream.events import PodUsage, TokenUsage
+from spendstream.events import NodeUsage, PodUsage, TokenUsage
 from spendstream.ids import derived_id, repricing_id
 from spendstream.ledger import ELSEWHERE, Ledger, WindowState
 from spendstream.queries import RECONCILE, miscounted
@@ -29,6 +31,7 @@ from spendstream.store import LateEvent, Source, UsageStore
 from spendstream.tally import tally
 from spendstream.testing import MemoryStore
 from spendstream.windows import DAY, HOUR, MINUTE, Dimensions, Entry, Measures, Usage, WindowKey
+from tests.fixtures.samples import samples
 
 SECOND = 1_000_000
 START = 1_700_000_000 * SECOND
@@ -46,7 +49,7 @@ def migrated(clickhouse_url: str) -> Secret:
 
 async def emptied(url: Secret) -> AsyncClient:
     connection = await connect(url)
-    for table in ("token_usage_raw", "pod_usage_raw", "cost_window_state", "late_usage_raw"):
+    for table in (*EVENT_TABLES.values(), "cost_window_state", "allocation_window_state", "late_usage_raw"):
         await connection.command(f"TRUNCATE TABLE {table}")
     return connection
 
@@ -288,6 +291,51 @@ class TestWindows:
         assert list(await store.windows(source(), [rich.key])) == [rich]
 
 
+class TestAllocation:
+    """Hours of allocation are windows like those of costs, in a table of their own."""
+
+    @staticmethod
+    def hour(version: int, *, start: int = HOUR, node: str = "n", **measures: int) -> WindowState:
+        names = dict.fromkeys(AllocationDimensions._fields, "") | {"kind": "node", "node": node}
+        key = WindowKey(HOUR, start, AllocationDimensions(**names))
+        return WindowState(key, version, AllocationMeasures(events=version, **measures))
+
+    async def test_the_highest_version_wins_whatever_the_order_of_arrival(self, store: UsageStore) -> None:
+        nodes = source(kind="nodes")
+        versions = [self.hour(version, cpu_cost=version) for version in (5, 9, 7)]
+        for version in versions:
+            await store.land_windows(nodes, [version], ARRIVED)
+        assert list(await store.windows(nodes, [versions[0].key])) == [versions[1]]
+
+    async def test_windows_of_both_kinds_are_landed_and_asked_for_together(self, store: UsageStore) -> None:
+        pods = source(kind="pods")
+        states = [self.hour(3), state(HOUR, 3, Measures(events=1), size=HOUR), self.hour(4, node="other")]
+        await store.land_windows(pods, states, ARRIVED)
+        found = await store.windows(pods, [*(each.key for each in states), self.hour(1, node="none").key])
+        assert {each.key: each for each in found} == {each.key: each for each in states}
+
+    async def test_sums_are_exact_up_to_38_digits(self, store: UsageStore) -> None:
+        rich = self.hour(1, cpu_cost=PICO_DIGITS, other_cost=7, cpu_capacity=PICO_DIGITS, memory_used=2**90)
+        await store.land_windows(source(kind="nodes"), [rich], ARRIVED)
+        assert list(await store.windows(source(kind="nodes"), [rich.key])) == [rich]
+
+    @pytest.mark.parametrize("kind", ["pods", "nodes"])
+    async def test_the_newest_hour_is_recovered(self, store: UsageStore, kind: str) -> None:
+        usage = source(kind=kind)
+        place = {
+            "id": uuid.uuid4(),
+            "source": "test",
+            "event_time": START,
+            "end_time": START + 1,
+            "cluster": "c",
+        }
+        event = PodUsage(**place, namespace="n", pod="p") if kind == "pods" else NodeUsage(**place, node="n")
+        await store.land_events(usage, entries(event))
+        await store.land_windows(usage, [self.hour(1), self.hour(1, start=5 * HOUR)], ARRIVED)
+        assert dict((await store.recover(usage, HORIZON)).newest_stored) == {HOUR: 5 * HOUR}
+        assert await store.newest_time(usage, 1) == START
+
+
 class TestOnClickHouse:
     """What can only be seen in the tables themselves."""
 
@@ -447,7 +495,7 @@ _MICROS = st.integers(0, 4_102_444_799_999_999)
 _COMMON = {
     "id": st.uuids(),
     "event_time": _MICROS,
-    **dict.fromkeys(("source", "org", "team", "project", "environment", "service"), _TEXT),
+    **dict.fromkeys(("source", "org", "team", "project", "environment", "service", "domain"), _TEXT),
     "cost": st.none() | _PICO,
 }
 _CALLS = st.builds(
@@ -467,25 +515,35 @@ _CALLS = st.builds(
     cache_outcome=st.sampled_from(["none", "exact", "semantic"]),
     cache_similarity=st.none() | st.floats(0, 1),
 )
-_PODS = st.builds(
+_CLUSTER = {
+    **{name: strategy for name, strategy in _COMMON.items() if name != "event_time"},
+    **dict.fromkeys(("cluster", "region", "node", "instance_type"), _TEXT),
+    **dict.fromkeys(("cpu_usage", "memory_usage", "gpu_usage"), _COUNT),
+    **dict.fromkeys(("cpu_cost", "memory_cost", "gpu_cost", "storage_cost"), st.none() | _PICO),
+    "purchase_option": st.sampled_from(["on-demand", "spot", "reserved", "unknown"]),
+    "labels": st.dictionaries(_TEXT, _TEXT, max_size=3),
+}
+_PODS = samples(
     PodUsage,
-    **_COMMON,
-    **dict.fromkeys(("cluster", "region", "node", "instance_type", "namespace", "workload"), _TEXT),
-    **dict.fromkeys(("workload_kind", "pod", "container"), _TEXT),
-    **dict.fromkeys(("cpu_request", "cpu_usage", "memory_request", "memory_usage", "gpu_request"), _COUNT),
-    **dict.fromkeys(("gpu_usage", "storage_request", "network_received", "network_sent"), _COUNT),
-    end_time=_MICROS,
-    purchase_option=st.sampled_from(["on-demand", "spot", "reserved", "unknown"]),
-    node_hourly_price=st.none() | _PICO,
-    labels=st.dictionaries(_TEXT, _TEXT, max_size=3),
+    **_CLUSTER,
+    **dict.fromkeys(("namespace", "workload", "workload_kind", "revision", "pod", "pod_uid"), _TEXT),
+    **dict.fromkeys(("container", "scaled_on"), _TEXT),
+    **dict.fromkeys(("cpu_request", "cpu_limit", "memory_request", "memory_limit", "memory_peak"), _COUNT),
+    **dict.fromkeys(("gpu_request", "storage_request", "network_received", "network_sent"), _COUNT),
+    **dict.fromkeys(("oom_kills", "restarts"), _COUNT),
+    **dict.fromkeys(("node_hourly_price", "network_cost"), st.none() | _PICO),
+)
+_NODES = samples(
+    NodeUsage,
+    **_CLUSTER,
+    **dict.fromkeys(("cpu_capacity", "memory_capacity", "gpu_capacity", "storage_capacity"), _COUNT),
+    asset=st.sampled_from(["node", "volume", "load-balancer", "control-plane"]),
+    hourly_price=st.none() | _PICO,
 )
 _COLUMNS = {"id": "event_id", "source": "event_source", "duration": "duration_us"} | {
     "time_to_first_token": "time_to_first_token_us"
 }
 _TIMES = {"event_time", "end_time"}
-_MONEY = {"cost", "list_cost", "avoided_by_cache", "avoided_by_routing", "avoided_by_compression"} | {
-    "node_hourly_price"
-}
 
 
 async def _read_back(client: AsyncClient, kind: type[Usage], view: str) -> dict[uuid.UUID, Usage]:
@@ -497,15 +555,15 @@ async def _read_back(client: AsyncClient, kind: type[Usage], view: str) -> dict[
 
 
 def _column(field: str) -> str:
-    if field in _MONEY:
+    if field.endswith(("cost", "price")) or field.startswith("avoided_by"):
         return f"reinterpretAsInt128({field})"
     return f"toUnixTimestamp64Micro({field})" if field in _TIMES else _COLUMNS.get(field, field)
 
 
 @pytest.mark.parametrize(
     ("events", "kind", "view"),
-    [(_CALLS, "tokens", "token_usage"), (_PODS, "pods", "pod_usage")],
-    ids=["calls", "pods"],
+    [(_CALLS, "tokens", "token_usage"), (_PODS, "pods", "pod_usage"), (_NODES, "nodes", "node_usage")],
+    ids=["calls", "pods", "nodes"],
 )
 def test_every_field_of_any_event_is_read_back_as_it_was(
     migrated: Secret, events: st.SearchStrategy[Usage], kind: str, view: str

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from spendstream.codec import MAX_EVENT_BYTES, NODES, PODS, TOKENS, EventCodec, joined
 from spendstream.errors import MalformedEvent
 from spendstream.events import NodeUsage, PodUsage, TokenUsage
+from tests.fixtures.samples import samples
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 COUNT = st.integers(0, 2**53)
@@ -25,24 +26,12 @@ calls = st.builds(
 HOUR = 3600 * 10**6
 
 
-def intervals(kind: type[PodUsage | NodeUsage], **fields: object) -> st.SearchStrategy[object]:
-    """Build samples whose interval lies within an hour."""
-    within = st.tuples(st.integers(0, 10**6), st.integers(0, HOUR - 1), st.integers(1, HOUR)).map(
-        lambda at: (at[0] * HOUR + min(at[1], at[2] - 1), at[0] * HOUR + max(at[1] + 1, at[2]))
-    )
-    return st.builds(
-        lambda at, values: kind(event_time=at[0], end_time=at[1], **values),
-        within,
-        st.fixed_dictionaries(fields),
-    )
-
-
-pods = intervals(
+pods = samples(
     PodUsage,
     id=st.uuids(), source=TEXT, cluster=TEXT, namespace=TEXT, pod=TEXT,
     labels=st.dictionaries(TEXT, TEXT), cost=PICO, cpu_cost=PICO, oom_kills=COUNT, revision=TEXT,
 )  # fmt: skip
-nodes = intervals(
+nodes = samples(
     NodeUsage,
     id=st.uuids(), source=TEXT, cluster=TEXT, node=TEXT, cpu_capacity=COUNT, gpu_capacity=COUNT,
     asset=st.sampled_from(["node", "volume", "load-balancer", "control-plane"]),
