@@ -23,6 +23,7 @@ __all__ = [
     "USAGE_NODES",
     "USAGE_PODS",
     "USAGE_TOKENS",
+    "USAGE_TOPICS",
     "WORKER_GROUP",
     "Topic",
 ]
@@ -60,6 +61,9 @@ USAGE_NODES = Topic(
     holds="NodeUsage: one per node, volume, load balancer or control plane, and interval",
     keyed_by="cluster",
 )
+USAGE_TOPICS = (USAGE_TOKENS, USAGE_PODS, USAGE_NODES)
+"""The topics of usage events: what a worker lands."""
+
 DEAD_LETTERS = Topic(
     name="deadletter",
     holds="Records that are no valid event: original bytes, with reason and place in the headers",

@@ -16,7 +16,7 @@ from spendstream import running
 from spendstream.adapters.kafka import committed_offsets, end_offsets
 from spendstream.config import Config
 from spendstream.errors import AlreadyRunning, TransientError
-from spendstream.topics import USAGE_PODS, USAGE_TOKENS, WORKER_GROUP
+from spendstream.topics import USAGE_TOPICS, WORKER_GROUP
 
 __all__ = ["GATEWAY", "LOAD", "PIPELINE", "Stack"]
 
@@ -174,9 +174,9 @@ class Stack:
         try:
             landed = await committed_offsets(self.kafka, WORKER_GROUP)
             behind = 0
-            for topic in (USAGE_TOKENS.name, USAGE_PODS.name):
-                for partition, end in (await end_offsets(self.kafka, topic)).items():
-                    behind += end - landed.get((topic, partition), 0)
+            for topic in USAGE_TOPICS:
+                for partition, end in (await end_offsets(self.kafka, topic.name)).items():
+                    behind += end - landed.get((topic.name, partition), 0)
         except TransientError:
             return 1
         return behind

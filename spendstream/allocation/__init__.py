@@ -8,21 +8,41 @@ overcommit is the price, exactly.
 
 from __future__ import annotations
 
+from spendstream.allocation.efficiency import Efficiency, efficiency_of
 from spendstream.allocation.intervals import cut
+from spendstream.allocation.lines import idle_and_overcommit
 from spendstream.allocation.rates import DEVICE, GIB, NANO, OPENCOST, Rate, Rates, accrued, node_rates
+from spendstream.allocation.requests import InitContainer, Request, effective_request, remainder, resized
 from spendstream.allocation.samples import priced_asset, priced_container, rates_of
+from spendstream.allocation.sharing import Sharing, Slice, distributed
+from spendstream.allocation.volumes import volume_costs
+from spendstream.allocation.windows import AllocationDimensions, AllocationMeasures
 
 __all__ = [
     "DEVICE",
     "GIB",
     "NANO",
     "OPENCOST",
+    "AllocationDimensions",
+    "AllocationMeasures",
+    "Efficiency",
+    "InitContainer",
     "Rate",
     "Rates",
+    "Request",
+    "Sharing",
+    "Slice",
     "accrued",
     "cut",
+    "distributed",
+    "effective_request",
+    "efficiency_of",
+    "idle_and_overcommit",
     "node_rates",
     "priced_asset",
     "priced_container",
     "rates_of",
+    "remainder",
+    "resized",
+    "volume_costs",
 ]

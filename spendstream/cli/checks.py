@@ -20,7 +20,7 @@ from spendstream.errors import SpendstreamError
 from spendstream.money import format_usd
 from spendstream.pricing import book_from
 from spendstream.queries import RECONCILE, miscounted
-from spendstream.topics import ALL_TOPICS, USAGE_PODS, USAGE_TOKENS, WORKER_GROUP
+from spendstream.topics import ALL_TOPICS, USAGE_TOPICS, WORKER_GROUP
 
 __all__ = ["CHECKS", "Check", "Doubtful", "Unwell", "reconciliation"]
 
@@ -62,9 +62,9 @@ async def _lag(config: Config) -> str:
     servers = kafka_servers(config)
     landed = await committed_offsets(servers, WORKER_GROUP)
     behind = 0
-    for topic in (USAGE_TOKENS.name, USAGE_PODS.name):
-        for partition, end in (await end_offsets(servers, topic)).items():
-            behind += end - landed.get((topic, partition), 0)
+    for topic in USAGE_TOPICS:
+        for partition, end in (await end_offsets(servers, topic.name)).items():
+            behind += end - landed.get((topic.name, partition), 0)
     return f"{behind:,} records have not landed yet"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from producers import recordings
 from producers.streams import POD_STREAM, TOKEN_STREAM
-from spendstream.events import PodUsage, TokenUsage
+from spendstream.events import HOUR_MICROS, PodUsage, TokenUsage
 from spendstream.ids import derived_id
 from tests.fixtures.stack import Pipeline
 
@@ -198,7 +198,7 @@ def _pods(rnd: random.Random, org: str, count: int, seed: int) -> Iterator[PodUs
         yield PodUsage(
             id=derived_id(time, f"{org}/{seed}".encode(), row),
             event_time=time,
-            end_time=time + 300 * 10**6,
+            end_time=min(time + 300 * 10**6, time - time % HOUR_MICROS + HOUR_MICROS),
             source="made-up",
             org=org,
             team=rnd.choice(_TEAMS),

@@ -1,0 +1,280 @@
+"""What the views of allocation show: lines that add up to the bill, whatever order samples came in."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from clickhouse_connect.driver.asyncclient import AsyncClient
+
+from sinks.clickhouse.migrations import migrate
+from sinks.clickhouse.store import ClickHouseStore
+from spendstream.adapters.clickhouse import connect
+from spendstream.allocation import DEVICE, GIB, NANO, cut, priced_asset, priced_container, rates_of
+from spendstream.clock import now_micros
+from spendstream.config import Config, Secret
+from spendstream.events import HOUR_MICROS, NodeUsage, PodUsage
+from spendstream.ids import derived_id
+from spendstream.ledger import Ledger
+from spendstream.money import dollars, parse_usd
+from spendstream.store import Source
+from spendstream.tally import tally
+from spendstream.windows import Entry, Usage
+
+SECOND = 10**6
+MINUTE = 60 * SECOND
+HOUR = HOUR_MICROS
+NOON = 1_704_110_400 * SECOND  # 2024-01-01 12:00:00 UTC
+ARRIVED = now_micros() // 1000  # retention counts from here
+PRICE = parse_usd("0.388472")  # 8 cores and 32 GiB at OpenCost's default prices
+
+
+@pytest.fixture(scope="session")
+def migrated(clickhouse_url: str) -> Secret:
+    url = Secret(clickhouse_url)
+    asyncio.run(migrate(url, Config()))
+    return url
+
+
+@pytest.fixture
+async def client(migrated: Secret) -> AsyncIterator[AsyncClient]:
+    """A connection to ClickHouse, whose tables are empty."""
+    connection = await connect(migrated)
+    for table in ("pod_usage_raw", "node_usage_raw", "cost_window_state", "allocation_window_state"):
+        await connection.command(f"TRUNCATE TABLE {table}")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def store(migrated: Secret, client: AsyncClient) -> AsyncIterator[ClickHouseStore]:
+    del client  # it has emptied the tables
+    found = ClickHouseStore(migrated)
+    yield found
+    await found.close()
+
+
+def node(start: int, end: int, name: str = "node-1", **fields: Any) -> NodeUsage:
+    made: dict[str, Any] = {
+        "asset": "node",
+        "hourly_price": PRICE,
+        "cpu_capacity": 8 * NANO,
+        "memory_capacity": 32 * GIB,
+        "instance_type": "m5.2xlarge",
+        "purchase_option": "on-demand",
+        **fields,
+    }
+    identity = derived_id(start, f"{name}/{made['asset']}".encode(), 0)
+    return priced_asset(
+        NodeUsage(id=identity, event_time=start, end_time=end, source="test", cluster="c", node=name, **made)
+    )
+
+
+def asset(kind: str, start: int, end: int, price: int) -> NodeUsage:
+    return node(
+        start, end, kind, asset=kind, hourly_price=price, instance_type="", cpu_capacity=0, memory_capacity=0
+    )
+
+
+def pod(start: int, end: int, row: int, on: NodeUsage, **fields: Any) -> PodUsage:
+    storage = fields.pop("storage_cost", None)
+    made: dict[str, Any] = {"namespace": "web", "workload": f"app-{row % 7}", "pod": f"pod-{row}", **fields}
+    event = PodUsage(
+        id=derived_id(start, b"pod", row), event_time=start, end_time=end, source="test", cluster=on.cluster,
+        node=on.node, instance_type=on.instance_type, purchase_option=on.purchase_option, **made,
+    )  # fmt: skip
+    return priced_container(event, rates_of(on), storage_cost=storage)
+
+
+async def land(store: ClickHouseStore, events: Sequence[Usage], size: int = 50, partition: int = 0) -> None:
+    """Land events of one kind in blocks, and their windows, as a worker does."""
+    kind: Any = "pods" if isinstance(events[0], PodUsage) else "nodes"
+    source = Source(kind, f"usage.{kind}", partition, "one")
+    ledger = Ledger(horizon=24 * HOUR)
+    entries = [Entry(position, event, ARRIVED) for position, event in enumerate(events)]
+    for place in range(0, len(entries), size):
+        admission = ledger.admit(entries[place : place + size], {})
+        if admission.fresh:
+            await store.land_events(source, admission.fresh)
+        added = tally(admission.counted)
+        await store.land_windows(source, ledger.count(admission.counted, added, ()), ARRIVED)
+
+
+async def rows(client: AsyncClient, sql: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in (await client.query(sql)).result_rows]
+
+
+async def lines(client: AsyncClient, columns: str = "cost") -> dict[str, tuple[Any, ...]]:
+    names = ", ".join(f"sum({name.strip()})" for name in columns.split(","))
+    return {
+        row[0]: row[1:] for row in await rows(client, f"SELECT line, {names} FROM allocation GROUP BY line")
+    }
+
+
+def shuffled(rnd: random.Random, events: Sequence[Usage]) -> list[Usage]:
+    """Return the events in any order, and a third of them again."""
+    again = rnd.sample(list(events), len(events) // 3)
+    return rnd.sample([*events, *again], len(events) + len(again))
+
+
+class TestLines:
+    async def test_what_nobody_was_allocated_of_a_node_is_idle(
+        self, store: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        machine = node(NOON, NOON + HOUR)
+        await land(store, [machine])
+        await land(store, [pod(NOON, NOON + HOUR, 1, machine, cpu_request=2 * NANO, memory_usage=8 * GIB)])
+        found = await lines(client, "cpu_cost, memory_cost, cost, cpu_capacity, cpu_requested")
+        quarter = [dollars(part) / 4 for part in (machine.cpu_cost, machine.memory_cost, PRICE)]
+        assert found["workload"] == (*quarter, 0, 2 * 3600)
+        assert found["idle"] == (*[3 * part for part in quarter], 8 * 3600, 0)
+
+    async def test_overcommit_is_a_line_of_its_own_and_no_negative_idle(
+        self, store: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        machine = node(NOON, NOON + HOUR)
+        await land(store, [machine])
+        await land(store, [pod(NOON, NOON + HOUR, 1, machine, cpu_request=16 * NANO, memory_request=8 * GIB)])
+        found = await lines(client, "cpu_cost, memory_cost")
+        cpu, memory = dollars(machine.cpu_cost), dollars(machine.memory_cost)
+        assert found == {
+            "workload": (2 * cpu, memory / 4),
+            "idle": (0, memory * 3 / 4),
+            "overcommit": (-cpu, 0),
+        }
+
+    async def test_a_ten_second_pod_is_allocated_ten_seconds(
+        self, store: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        machine = node(NOON, NOON + HOUR)
+        await land(store, [machine])
+        await land(store, [pod(NOON + 7, NOON + 7 + 10 * SECOND, 1, machine, cpu_request=8 * NANO)])
+        [(allocated,)] = await rows(client, "SELECT cost FROM allocation WHERE line = 'workload'")
+        assert abs(allocated - dollars(machine.cpu_cost) / 360) <= dollars(1)
+        assert sum(cost for (cost,) in (await lines(client)).values()) == dollars(PRICE)
+
+    async def test_volumes_share_out_as_nodes_do_and_what_is_not_mounted_is_idle(
+        self, store: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        volume, machine = asset("volume", NOON, NOON + HOUR, 700), node(NOON, NOON + HOUR)
+        await land(store, [volume])
+        await land(store, [pod(NOON, NOON + HOUR, 1, machine, storage_cost=300, storage_request=1)])
+        assert await lines(client, "storage_cost") == {"workload": (dollars(300),), "idle": (dollars(400),)}
+
+    async def test_control_plane_and_load_balancers_are_shared(
+        self, store: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        plane = asset("control-plane", NOON, NOON + HOUR, parse_usd("0.10"))
+        balancer = asset("load-balancer", NOON, NOON + HOUR, parse_usd("0.0225"))
+        await land(store, [plane, balancer])
+        assert await lines(client) == {"shared": (Decimal("0.1225"),)}
+
+    async def test_what_has_no_price_takes_part_in_nothing_and_is_counted(
+        self, store: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        priced, unpriced = node(NOON, NOON + HOUR), node(NOON, NOON + HOUR, "node-2", hourly_price=None)
+        await land(store, [unpriced])
+        await land(store, [
+            pod(NOON, NOON + HOUR, 1, unpriced, cpu_request=NANO),
+            pod(NOON, NOON + HOUR, 2, msgspec.structs.replace(priced, node="node-2"), cpu_request=NANO),
+        ])  # fmt: skip
+        found = await lines(client, "unpriced, cost")
+        assert found["idle"] == (1, 0)
+        assert found["workload"] == (1, dollars(priced.cpu_cost) / 8)
+        assert "overcommit" not in found
+
+    async def test_a_spot_price_that_changes_in_mid_hour_is_billed_from_when_it_holds(
+        self, store: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        changes = [(NOON, PRICE), (NOON + 20 * MINUTE, parse_usd("0.188"))]
+        assets, containers = [], []
+        for (start, price), end in zip(changes, (NOON + 20 * MINUTE, NOON + HOUR), strict=True):
+            assets.append(node(start, end, hourly_price=price))
+            containers.append(pod(start, end, 1, assets[-1], cpu_request=8 * NANO, memory_request=32 * GIB))
+        await land(store, assets)
+        await land(store, containers)
+        bill = dollars(PRICE) / 3 + Decimal("0.188") * 2 / 3
+        found = await lines(client)
+        assert abs(found["workload"][0] - bill) < dollars(5)
+        assert found["idle"] == (0,)
+
+
+class TestTheBill:
+    """Several nodes, hundreds of containers, shuffled, repeated, in two partitions: sums equal the bill."""
+
+    @pytest.mark.parametrize("seed", range(3))
+    async def test_the_lines_of_every_hour_of_a_node_add_up_to_its_price(
+        self, store: ClickHouseStore, client: AsyncClient, seed: int
+    ) -> None:
+        rnd = random.Random(seed)
+        assets, containers = self.cluster(rnd)
+        await land(store, shuffled(rnd, assets), 17)
+        half = len(containers) // 2
+        await land(store, shuffled(rnd, containers[:half]), 41)
+        await land(store, shuffled(rnd, containers[half:]), 97, partition=1)
+
+        bill: dict[tuple[Any, str], int] = defaultdict(int)
+        for each in assets:
+            bill[each.event_time // HOUR * 3600, each.node] += each.cost or 0
+        found = await rows(
+            client,
+            "SELECT toUnixTimestamp(hour) AS start, node, sum(cpu_cost + memory_cost + gpu_cost) "
+            "FROM allocation WHERE node LIKE 'node-%' GROUP BY start, node",
+        )
+        assert {(start, name): cost for start, name, cost in found} == {
+            place: dollars(cost) for place, cost in bill.items() if place[1].startswith("node-")
+        }
+
+        network = sum(each.network_cost or 0 for each in containers)
+        whole = await rows(client, "SELECT sum(cost), min(cost) FROM allocation WHERE line != 'overcommit'")
+        overcommit = (await lines(client))["overcommit"][0]
+        assert whole[0][0] + overcommit == dollars(sum(bill.values()) + network)
+        assert whole[0][1] >= 0 > overcommit
+
+    def cluster(self, rnd: random.Random) -> tuple[list[NodeUsage], list[PodUsage]]:
+        """Return three hours of a cluster: nodes that come and go, containers with samples of any length."""
+        assets: list[NodeUsage] = []
+        containers: list[PodUsage] = []
+        for number in range(6):
+            gpus = DEVICE * (number % 2)
+            born = NOON + rnd.randrange(HOUR)
+            died = born + rnd.randrange(MINUTE, 2 * HOUR)
+            prices = [rnd.randrange(10**12) for _ in range(3)]
+            changes = sorted(rnd.randrange(born, died) for _ in range(2))
+            pieces = list(cut(born, died, *changes))
+            for start, end in pieces:
+                price = prices[sum(start >= change for change in changes)]
+                machine = node(start, end, f"node-{number}", hourly_price=price, gpu_capacity=gpus)
+                assets.append(machine)
+                for row in range(20):
+                    if rnd.random() < 0.7:
+                        containers += self.samples(rnd, machine, 100 * number + row)
+        for hour in range(3):
+            start = NOON + hour * HOUR
+            assets += [
+                asset("volume", start, start + HOUR, rnd.randrange(10**10)),
+                asset("control-plane", start, start + HOUR, 10**11),
+            ]
+        return assets, containers
+
+    @staticmethod
+    def samples(rnd: random.Random, machine: NodeUsage, row: int) -> list[PodUsage]:
+        start, end = machine.event_time, machine.end_time
+        cuts = [rnd.randrange(start, end) for _ in range(rnd.randrange(3))]
+        return [
+            pod(
+                begin, stop, row, machine,
+                namespace=rnd.choice(["web", "kube-system"]), team=rnd.choice(["a", "b"]),
+                cpu_request=rnd.randrange(NANO), cpu_usage=rnd.randrange(NANO),
+                memory_request=rnd.randrange(3 * GIB), memory_usage=rnd.randrange(3 * GIB),
+                gpu_request=rnd.randrange(100) if machine.gpu_capacity else 0,
+                storage_cost=rnd.randrange(10**7),
+            )
+            for begin, stop in cut(start, end, *cuts)
+        ]  # fmt: skip
