@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import yaml
 from msgspec import Struct
 
 from spendstream.budgets.currencies import Rates, read_rates
@@ -21,6 +20,7 @@ from spendstream.budgets.fields import Mistakes, unknown
 from spendstream.budgets.rates import RateLimit, read_limits
 from spendstream.budgets.versions import versions
 from spendstream.errors import ConfigError
+from spendstream.exact_yaml import read_yaml
 
 __all__ = ["BudgetFile", "load"]
 
@@ -78,7 +78,7 @@ def _budgets(entries: list[tuple[Entry, Mistakes]], rates: Rates) -> list[Budget
 
 
 def _document(path: Path) -> Mapping[str, Any]:
-    readers: Mapping[str, Callable[[str], Any]] = {".toml": _toml, ".yaml": _yaml, ".yml": _yaml}
+    readers: Mapping[str, Callable[[str], Any]] = {".toml": _toml, ".yaml": read_yaml, ".yml": read_yaml}
     if path.suffix not in readers:
         raise ConfigError(f"{path}: expected a file called .yaml, .yml or .toml")
     try:
@@ -95,34 +95,3 @@ def _document(path: Path) -> Mapping[str, Any]:
 
 def _toml(text: str) -> Any:
     return tomllib.loads(text, parse_float=Decimal)
-
-
-def _yaml(text: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_ExactLoader)  # noqa: S506 - it is a SafeLoader
-    except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
-
-
-class _ExactLoader(yaml.SafeLoader):
-    """Reads floats as decimals, and takes a key that is given twice for the mistake that it is."""
-
-
-def _number(loader: _ExactLoader, node: yaml.ScalarNode) -> Decimal | str:
-    value = loader.construct_scalar(node)
-    try:
-        return Decimal(value.replace("_", ""))
-    except InvalidOperation:
-        return value  # the field that gets it says what it expected
-
-
-def _mapping(loader: _ExactLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-    twice = {key for key in keys if keys.count(key) > 1}
-    if twice:
-        raise ValueError(f"{min(twice)} is given twice in line {node.start_mark.line + 1} or below")
-    return loader.construct_mapping(node, deep=True)
-
-
-_ExactLoader.add_constructor("tag:yaml.org,2002:float", _number)
-_ExactLoader.add_constructor("tag:yaml.org,2002:map", _mapping)

@@ -16,16 +16,32 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from sinks.clickhouse.migrations import migrate
 from sinks.clickhouse.store import ClickHouseStore
 from spendstream.adapters.clickhouse import connect
-from spendstream.allocation import DEVICE, GIB, NANO, cut, priced_asset, priced_container, rates_of
+from spendstream.allocation import (
+    DEVICE,
+    GIB,
+    NANO,
+    AllocationDimensions,
+    AllocationMeasures,
+    Sharing,
+    cut,
+    distributed,
+    idle_and_overcommit,
+    priced_asset,
+    priced_container,
+    rates_of,
+)
+from spendstream.allocation.reading import slices_by, slices_of
+from spendstream.batches import Batch
 from spendstream.clock import now_micros
 from spendstream.config import Config, Secret
 from spendstream.events import HOUR_MICROS, NodeUsage, PodUsage
 from spendstream.ids import derived_id
 from spendstream.ledger import Ledger
 from spendstream.money import dollars, parse_usd
+from spendstream.queries import pico
 from spendstream.store import Source
 from spendstream.tally import tally
-from spendstream.windows import Entry, Usage
+from spendstream.windows import Entry, Usage, plus
 
 SECOND = 10**6
 MINUTE = 60 * SECOND
@@ -70,7 +86,7 @@ def node(start: int, end: int, name: str = "node-1", **fields: Any) -> NodeUsage
         "purchase_option": "on-demand",
         **fields,
     }
-    identity = derived_id(start, f"{name}/{made['asset']}".encode(), 0)
+    identity = derived_id(start, name.encode(), start)
     return priced_asset(
         NodeUsage(id=identity, event_time=start, end_time=end, source="test", cluster="c", node=name, **made)
     )
@@ -86,8 +102,8 @@ def pod(start: int, end: int, row: int, on: NodeUsage, **fields: Any) -> PodUsag
     storage = fields.pop("storage_cost", None)
     made: dict[str, Any] = {"namespace": "web", "workload": f"app-{row % 7}", "pod": f"pod-{row}", **fields}
     event = PodUsage(
-        id=derived_id(start, b"pod", row), event_time=start, end_time=end, source="test", cluster=on.cluster,
-        node=on.node, instance_type=on.instance_type, purchase_option=on.purchase_option, **made,
+        id=derived_id(start, b"pod %d" % row, start), event_time=start, end_time=end, source="test",
+        cluster=on.cluster, node=on.node, instance_type=on.instance_type, purchase_option=on.purchase_option, **made,
     )  # fmt: skip
     return priced_container(event, rates_of(on), storage_cost=storage)
 
@@ -104,6 +120,18 @@ async def land(store: ClickHouseStore, events: Sequence[Usage], size: int = 50, 
             await store.land_events(source, admission.fresh)
         added = tally(admission.counted)
         await store.land_windows(source, ledger.count(admission.counted, added, ()), ARRIVED)
+
+
+def hours(events: Sequence[Usage]) -> dict[tuple[int, str], AllocationMeasures]:
+    """Return what samples add to the hours of each node."""
+    found: dict[tuple[int, str], AllocationMeasures] = {}
+    batch = Batch([Entry(position, event, ARRIVED) for position, event in enumerate(events)])
+    for key, added in tally(batch).items():
+        of = key.dimensions
+        if isinstance(of, AllocationDimensions) and of.kind in {"container", "node"}:
+            place = key.start, of.node
+            found[place] = plus(found.get(place, AllocationMeasures()), added.measures)
+    return found
 
 
 async def rows(client: AsyncClient, sql: str) -> list[tuple[Any, ...]]:
@@ -236,6 +264,51 @@ class TestTheBill:
         overcommit = (await lines(client))["overcommit"][0]
         assert whole[0][0] + overcommit == dollars(sum(bill.values()) + network)
         assert whole[0][1] >= 0 > overcommit
+
+    async def test_slices_with_shared_cost_distributed_are_the_bill(
+        self, store: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        assets, containers = self.cluster(random.Random(7))
+        await land(store, assets)
+        await land(store, containers)
+        sharing = Sharing(namespaces=("kube-system",))
+        sql, parameters = slices_by(["team", "namespace"], since=NOON, until=NOON + 9 * HOUR, sharing=sharing)
+        slices = slices_of((await client.query(sql, parameters=parameters)).result_rows)
+        found = distributed(slices, sharing)
+        paid = {each.name: each for each in found if each.line == "workload"}
+        assert set(paid) == {("a", "web"), ("b", "web")}
+        assert sum(each.shared_cost for each in found) == sum(
+            each.cost for each in slices if each.line == "shared"
+        )
+        network = sum(each.network_cost or 0 for each in containers)
+        assert sum(each.cost for each in found) == network + sum(each.cost or 0 for each in assets)
+        mine = [each for each in containers if (each.team, each.namespace) == ("a", "web")]
+        lasted = [each.end_time - each.event_time for each in mine]
+        assert paid["a", "web"].measures.cpu_requested == sum(
+            each.cpu_request * time for each, time in zip(mine, lasted, strict=True)
+        )
+        assert paid["a", "web"].measures.cost == sum(each.cost or 0 for each in mine)
+
+    async def test_idle_and_overcommit_of_every_hour_of_a_node_are_those_of_the_rule(
+        self, store: ClickHouseStore, client: AsyncClient
+    ) -> None:
+        assets, containers = self.cluster(random.Random(11))
+        await land(store, assets)
+        await land(store, containers)
+        paid, allocated = hours(assets), hours(containers)
+        expected = set()
+        for (start, name), sums in paid.items():
+            idle, overcommit = idle_and_overcommit(sums, allocated.get((start, name), AllocationMeasures()))
+            expected.add((start, name, "idle", *idle[2:5]))
+            if overcommit.cost:
+                expected.add((start, name, "overcommit", *overcommit[2:5]))
+        costs = ", ".join(pico(f"{name}_cost") for name in ("cpu", "memory", "gpu"))
+        found = await rows(
+            client,
+            f"SELECT toUnixTimestamp(hour), node, line, {costs} FROM allocation WHERE kind = 'node'",
+        )
+        assert set(found) == expected
+        assert len(found) == len(expected)
 
     def cluster(self, rnd: random.Random) -> tuple[list[NodeUsage], list[PodUsage]]:
         """Return three hours of a cluster: nodes that come and go, containers with samples of any length."""
