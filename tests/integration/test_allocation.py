@@ -17,38 +17,28 @@ from sinks.clickhouse.migrations import migrate
 from sinks.clickhouse.store import ClickHouseStore
 from spendstream.adapters.clickhouse import connect
 from spendstream.allocation import (
-    DEVICE,
     GIB,
     NANO,
     AllocationDimensions,
     AllocationMeasures,
     Sharing,
-    cut,
     distributed,
     idle_and_overcommit,
-    priced_asset,
-    priced_container,
-    rates_of,
 )
 from spendstream.allocation.reading import slices_by, slices_of
 from spendstream.batches import Batch
 from spendstream.clock import now_micros
 from spendstream.config import Config, Secret
-from spendstream.events import HOUR_MICROS, NodeUsage, PodUsage
-from spendstream.ids import derived_id
+from spendstream.events import PodUsage
 from spendstream.ledger import Ledger
 from spendstream.money import dollars, parse_usd
 from spendstream.queries import pico
 from spendstream.store import Source
 from spendstream.tally import tally
 from spendstream.windows import Entry, Usage, plus
+from tests.fixtures.clusters import HOUR, MINUTE, NOON, PRICE, SECOND, asset, cluster, node, pod, shuffled
 
-SECOND = 10**6
-MINUTE = 60 * SECOND
-HOUR = HOUR_MICROS
-NOON = 1_704_110_400 * SECOND  # 2024-01-01 12:00:00 UTC
 ARRIVED = now_micros() // 1000  # retention counts from here
-PRICE = parse_usd("0.388472")  # 8 cores and 32 GiB at OpenCost's default prices
 
 
 @pytest.fixture(scope="session")
@@ -74,38 +64,6 @@ async def store(migrated: Secret, client: AsyncClient) -> AsyncIterator[ClickHou
     found = ClickHouseStore(migrated)
     yield found
     await found.close()
-
-
-def node(start: int, end: int, name: str = "node-1", **fields: Any) -> NodeUsage:
-    made: dict[str, Any] = {
-        "asset": "node",
-        "hourly_price": PRICE,
-        "cpu_capacity": 8 * NANO,
-        "memory_capacity": 32 * GIB,
-        "instance_type": "m5.2xlarge",
-        "purchase_option": "on-demand",
-        **fields,
-    }
-    identity = derived_id(start, name.encode(), start)
-    return priced_asset(
-        NodeUsage(id=identity, event_time=start, end_time=end, source="test", cluster="c", node=name, **made)
-    )
-
-
-def asset(kind: str, start: int, end: int, price: int) -> NodeUsage:
-    return node(
-        start, end, kind, asset=kind, hourly_price=price, instance_type="", cpu_capacity=0, memory_capacity=0
-    )
-
-
-def pod(start: int, end: int, row: int, on: NodeUsage, **fields: Any) -> PodUsage:
-    storage = fields.pop("storage_cost", None)
-    made: dict[str, Any] = {"namespace": "web", "workload": f"app-{row % 7}", "pod": f"pod-{row}", **fields}
-    event = PodUsage(
-        id=derived_id(start, b"pod %d" % row, start), event_time=start, end_time=end, source="test",
-        cluster=on.cluster, node=on.node, instance_type=on.instance_type, purchase_option=on.purchase_option, **made,
-    )  # fmt: skip
-    return priced_container(event, rates_of(on), storage_cost=storage)
 
 
 async def land(store: ClickHouseStore, events: Sequence[Usage], size: int = 50, partition: int = 0) -> None:
@@ -143,12 +101,6 @@ async def lines(client: AsyncClient, columns: str = "cost") -> dict[str, tuple[A
     return {
         row[0]: row[1:] for row in await rows(client, f"SELECT line, {names} FROM allocation GROUP BY line")
     }
-
-
-def shuffled(rnd: random.Random, events: Sequence[Usage]) -> list[Usage]:
-    """Return the events in any order, and a third of them again."""
-    again = rnd.sample(list(events), len(events) // 3)
-    return rnd.sample([*events, *again], len(events) + len(again))
 
 
 class TestLines:
@@ -241,7 +193,7 @@ class TestTheBill:
         self, store: ClickHouseStore, client: AsyncClient, seed: int
     ) -> None:
         rnd = random.Random(seed)
-        assets, containers = self.cluster(rnd)
+        assets, containers = cluster(rnd)
         await land(store, shuffled(rnd, assets), 17)
         half = len(containers) // 2
         await land(store, shuffled(rnd, containers[:half]), 41)
@@ -268,7 +220,7 @@ class TestTheBill:
     async def test_slices_with_shared_cost_distributed_are_the_bill(
         self, store: ClickHouseStore, client: AsyncClient
     ) -> None:
-        assets, containers = self.cluster(random.Random(7))
+        assets, containers = cluster(random.Random(7))
         await land(store, assets)
         await land(store, containers)
         sharing = Sharing(namespaces=("kube-system",))
@@ -292,7 +244,7 @@ class TestTheBill:
     async def test_idle_and_overcommit_of_every_hour_of_a_node_are_those_of_the_rule(
         self, store: ClickHouseStore, client: AsyncClient
     ) -> None:
-        assets, containers = self.cluster(random.Random(11))
+        assets, containers = cluster(random.Random(11))
         await land(store, assets)
         await land(store, containers)
         paid, allocated = hours(assets), hours(containers)
@@ -309,45 +261,3 @@ class TestTheBill:
         )
         assert set(found) == expected
         assert len(found) == len(expected)
-
-    def cluster(self, rnd: random.Random) -> tuple[list[NodeUsage], list[PodUsage]]:
-        """Return three hours of a cluster: nodes that come and go, containers with samples of any length."""
-        assets: list[NodeUsage] = []
-        containers: list[PodUsage] = []
-        for number in range(6):
-            gpus = DEVICE * (number % 2)
-            born = NOON + rnd.randrange(HOUR)
-            died = born + rnd.randrange(MINUTE, 2 * HOUR)
-            prices = [rnd.randrange(10**12) for _ in range(3)]
-            changes = sorted(rnd.randrange(born, died) for _ in range(2))
-            pieces = list(cut(born, died, *changes))
-            for start, end in pieces:
-                price = prices[sum(start >= change for change in changes)]
-                machine = node(start, end, f"node-{number}", hourly_price=price, gpu_capacity=gpus)
-                assets.append(machine)
-                for row in range(20):
-                    if rnd.random() < 0.7:
-                        containers += self.samples(rnd, machine, 100 * number + row)
-        for hour in range(3):
-            start = NOON + hour * HOUR
-            assets += [
-                asset("volume", start, start + HOUR, rnd.randrange(10**10)),
-                asset("control-plane", start, start + HOUR, 10**11),
-            ]
-        return assets, containers
-
-    @staticmethod
-    def samples(rnd: random.Random, machine: NodeUsage, row: int) -> list[PodUsage]:
-        start, end = machine.event_time, machine.end_time
-        cuts = [rnd.randrange(start, end) for _ in range(rnd.randrange(3))]
-        return [
-            pod(
-                begin, stop, row, machine,
-                namespace=rnd.choice(["web", "kube-system"]), team=rnd.choice(["a", "b"]),
-                cpu_request=rnd.randrange(NANO), cpu_usage=rnd.randrange(NANO),
-                memory_request=rnd.randrange(3 * GIB), memory_usage=rnd.randrange(3 * GIB),
-                gpu_request=rnd.randrange(100) if machine.gpu_capacity else 0,
-                storage_cost=rnd.randrange(10**7),
-            )
-            for begin, stop in cut(start, end, *cuts)
-        ]  # fmt: skip

@@ -110,8 +110,9 @@ def test_the_lines_of_every_hour_of_a_node_are_its_price(
                     priced_container(
                         PodUsage(
                             id=derived_id(one, b"pod %d" % row, one), event_time=one, end_time=other,
-                            source="test", cluster="c", node="n", namespace="n", workload=f"w{row % 2}", pod=f"p{row}",
-                            cpu_request=cpu, memory_usage=memory, gpu_request=min(gpu, row),
+                            source="test", cluster="c", node="n", namespace="n",
+                            workload=f"w{row % 2}", pod=f"p{row}", cpu_request=cpu,
+                            memory_usage=memory, gpu_request=min(gpu, row),
                         ),
                         rates_of(machine),
                     )
