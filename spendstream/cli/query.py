@@ -33,8 +33,9 @@ _NUMBERS = ("Int", "UInt", "Float", "Decimal", "Nullable(Int", "Nullable(UInt", 
 def command(*, sql: str, form: str) -> None:
     """Run SQL on the configured ClickHouse, in the database `spendstream`; it cannot change anything.
 
-    Ask `token_usage` and `pod_usage` for events, `cost_window` for aggregates, `dead_letter` for what could
-    not be read. Example: spendstream query "SELECT team, sum(cost) FROM token_usage GROUP BY team"
+    Ask `token_usage` and `pod_usage` for events, `cost_window` for aggregates, `allocation` for who pays for
+    what of a cluster, `dead_letter` for what could not be read. Example: spendstream query "SELECT team,
+    sum(cost) FROM token_usage GROUP BY team"
     """
     config = load_config()
     wanted = cast("Format", form)

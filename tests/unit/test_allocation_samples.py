@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from decimal import Decimal, localcontext
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from spendstream.allocation import (
     rates_of,
 )
 from spendstream.events import NodeUsage, PodUsage
-from spendstream.money import PICO, parse_usd
+from spendstream.money import PICO, parse_usd, plain_usd
 
 SECOND = 10**6
 HOUR = 3600 * SECOND
@@ -211,6 +212,35 @@ class TestNodes:
             pod(cpu_request=cpu, memory_usage=memory, **when), node_rates(price, cpu=cpu, memory=memory)
         )
         assert (filling.cpu_cost, filling.memory_cost) == (whole.cpu_cost, whole.memory_cost)
+
+
+def test_the_worked_example_of_the_documentation_holds() -> None:
+    page = Path("docs/allocation.md").read_text(encoding="utf-8").replace("\N{MINUS SIGN}", "-")
+    machine = priced_asset(node(**M5_2XLARGE))
+    web = {
+        "cpu_request": 2 * NANO,
+        "cpu_usage": NANO // 2,
+        "memory_request": 8 * GIB,
+        "memory_usage": 10 * GIB,
+    }
+    job = {"cpu_request": 4 * NANO, "memory_request": GIB}
+    cache = {"cpu_request": NANO, "cpu_usage": NANO // 2, "memory_request": 24 * GIB, "memory_usage": 4 * GIB}
+    ten_past = NOON + 600 * SECOND
+    containers = [
+        priced_container(event, rates_of(machine))
+        for event in (
+            pod(**web),
+            pod(event_time=ten_past, end_time=ten_past + 10 * SECOND, **job),
+            pod(**cache),
+        )
+    ]
+    for event in (machine, *containers):
+        parts = (event.cpu_cost, event.memory_cost, event.cost)
+        assert f"| {' | '.join(map(plain_usd, parts))} |" in page
+    idle = machine.cpu_cost - sum(event.cpu_cost for event in containers)
+    overcommit = machine.memory_cost - sum(event.memory_cost for event in containers)
+    assert f"| idle | {plain_usd(idle)} | 0 |" in page
+    assert f"| overcommit | 0 | {plain_usd(overcommit)} |" in page
 
 
 @pytest.mark.parametrize("kind", [pod, node])
