@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
+from sinks.clickhouse.columns import EVENT_TABLES
 from sinks.clickhouse.migrations import migrate
 from sinks.clickhouse.store import ClickHouseStore
 from spendstream import latency
@@ -20,7 +21,7 @@ from spendstream.adapters.clickhouse import connect
 from spendstream.batches import Batch
 from spendstream.clock import now_micros
 from spendstream.config import Config, Secret
-from spendstream.events import PodUsage, TokenUsage
+from spendstream.events import NodeUsage, PodUsage, TokenUsage
 from spendstream.ids import derived_id
 from spendstream.ledger import Ledger, WindowState
 from spendstream.money import dollars
@@ -48,7 +49,7 @@ def migrated(clickhouse_url: str) -> Secret:
 async def client(migrated: Secret) -> AsyncIterator[AsyncClient]:
     """A connection to ClickHouse, whose tables are empty."""
     connection = await connect(migrated)
-    for table in ("token_usage_raw", "pod_usage_raw", "cost_window_state"):
+    for table in (*EVENT_TABLES.values(), "cost_window_state", "allocation_window_state"):
         await connection.command(f"TRUNCATE TABLE {table}")
     yield connection
     await connection.close()
@@ -76,6 +77,14 @@ def pod(row: int, second: int, **fields: Any) -> PodUsage:
     )
 
 
+def node(second: int, **fields: Any) -> NodeUsage:
+    time = second * SECOND
+    return NodeUsage(
+        id=derived_id(time, b"nodes", 0), event_time=time, end_time=time + SECOND, source="test", cluster="c",
+        node="n", **fields,
+    )  # fmt: skip
+
+
 def counted(events: Sequence[Usage]) -> list[WindowState]:
     batch = Batch([Entry(position, event, ARRIVED) for position, event in enumerate(events)])
     return Ledger(horizon=DAY * SECOND).count(batch, tally(batch), ())
@@ -83,7 +92,7 @@ def counted(events: Sequence[Usage]) -> list[WindowState]:
 
 async def land(store: ClickHouseStore, events: Sequence[Usage], partition: int = 0) -> None:
     """Land events of one kind, and their windows, as a worker does."""
-    kind: Any = "tokens" if isinstance(events[0], TokenUsage) else "pods"
+    kind: Any = {TokenUsage: "tokens", PodUsage: "pods", NodeUsage: "nodes"}[type(events[0])]
     source = Source(kind, f"usage.{kind}", partition, "one")
     await store.land_events(source, Batch([Entry(at, event, ARRIVED) for at, event in enumerate(events)]))
     await store.land_windows(source, counted(events), ARRIVED)
@@ -247,5 +256,6 @@ async def test_every_example_in_the_docs_answers(
 ) -> None:
     await land(store, [call(1, NOON, team="search", duration=1500, input_tokens=10)])
     await land(store, [pod(1, NOON, team="search", cost=DOLLAR)])
+    await land(store, [node(NOON, cost=DOLLAR)])
     answer = await client.query(sql, settings={"readonly": 1})
     assert answer.result_rows or "now()" in sql
