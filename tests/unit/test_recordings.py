@@ -24,6 +24,7 @@ from spendstream.codec import TOKENS
 from spendstream.errors import ConfigError, RecordingError
 from spendstream.events import Event, TokenUsage
 from spendstream.ids import derived_id
+from tests.fixtures.samples import samples
 
 PLAIN = {
     UUID: st.uuids(),
@@ -49,8 +50,11 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
 
 def events_of(stream: UsageStream) -> st.SearchStrategy[Event]:
     hints = get_type_hints(stream.event_type, include_extras=True)
-    fields = {name: values_of(hints[name]) for name in stream.event_type.__struct_fields__}
-    return st.builds(stream.event_type, **fields)
+    names = stream.event_type.__struct_fields__
+    fields = {name: values_of(hints[name]) for name in names if name not in {"event_time", "end_time"}}
+    if "end_time" in names:
+        return samples(stream.event_type, **fields)
+    return st.builds(stream.event_type, **fields, event_time=values_of(hints["event_time"]))
 
 
 def calls(count: int) -> list[TokenUsage]:
