@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from producers import files, parquet
-from producers.streams import POD_STREAM, TOKEN_STREAM, UsageStream
+from producers.streams import NODE_STREAM, POD_STREAM, TOKEN_STREAM, UsageStream
 from spendstream.codec import MAX_EVENT_BYTES
 from spendstream.errors import ConfigError, RecordingError
 from spendstream.events import Event
@@ -101,7 +101,8 @@ def stream_of_line(line: bytes) -> UsageStream | None:
         return None
     if not names >= {"id", "event_time"}:
         return None
-    return POD_STREAM if "pod" in names else TOKEN_STREAM if "model" in names else None
+    told_by = {"model": TOKEN_STREAM, "pod": POD_STREAM, "node": NODE_STREAM}  # a pod names its node, too
+    return next((stream for name, stream in told_by.items() if name in names), None)
 
 
 class _LineWriter:
