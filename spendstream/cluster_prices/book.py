@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from spendstream.allocation import GIB, Rate, Rates
+from spendstream.allocation import GIB, Rate
 from spendstream.clock import from_micros
 from spendstream.errors import UnknownPrice
 from spendstream.events import PurchaseOption
@@ -99,11 +99,6 @@ class ClusterPrices:
             for price in layer.get((kind, of, where, purchase_option), ())
         }
         return sorted(moment for moment in found if start < moment < end)
-
-    def flat_rates(self, storage: str, network: str, region: str, at: int) -> Rates:
-        """Return the rates of a storage class and a kind of traffic; None for one that has no price."""
-        volume, sent = self.find("volume", storage, region, at), self.find("network", network, region, at)
-        return Rates(storage=volume.rate if volume else None, network=sent.rate if sent else None)
 
 
 def _schedules(prices: Iterable[ClusterPrice]) -> dict[_Place, tuple[ClusterPrice, ...]]:

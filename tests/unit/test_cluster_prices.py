@@ -82,10 +82,11 @@ class TestShipped:
         assert prices.price("control-plane", "eks", "eu-west-1", IN_2026).rate == Rate(price=10**11, per=1)
 
     def test_storage_is_by_the_month_and_traffic_by_the_gib(self) -> None:
-        rates = shipped_prices().flat_rates("gp3", "zone", "us-east-1", IN_2026)
-        assert rates.storage == Rate(price=parse_usd("0.08"), per=730 * GIB)
-        assert rates.network == Rate(price=0, per=GIB)
-        assert shipped_prices().flat_rates("floppy", "mars", "us-east-1", IN_2026).storage is None
+        prices = shipped_prices()
+        volume = prices.price("volume", "gp3", "us-east-1", IN_2026)
+        assert volume.rate == Rate(price=parse_usd("0.08"), per=730 * GIB)
+        assert prices.price("network", "zone", "us-east-1", IN_2026).rate == Rate(price=0, per=GIB)
+        assert prices.find("volume", "floppy", "us-east-1", IN_2026) is None
 
     def test_nothing_is_said_of_the_time_before_they_were_looked_up(self) -> None:
         assert shipped_prices().find("node", "m5.2xlarge", "us-east-1", at("2025-12-31")) is None
