@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.fixtures.clickhouse",
     "tests.fixtures.redis",
     "tests.fixtures.collector",
+    "tests.fixtures.kubernetes",
 ]
 
 settings.register_profile("spendstream", deadline=None)  # how long an example takes is for benchmarks to say
