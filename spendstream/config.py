@@ -19,12 +19,14 @@ from msgspec import Meta, Struct
 from spendstream.errors import ConfigError
 from spendstream.keys import ApiKey
 from spendstream.mistakes import did_you_mean, mistakes
+from spendstream.workloads.attribution import Attribution
 
-__all__ = ["Config", "Profile", "ProviderSettings", "Secret", "load"]
+__all__ = ["CollectorSettings", "Config", "Profile", "ProviderSettings", "Secret", "load"]
 
 ENV_PREFIX = "SPENDSTREAM_"
 FILE_VARIABLE = "SPENDSTREAM_CONFIG"
 _LEAST_SECRET = 32
+_HOUR_S = 3600
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -72,6 +74,37 @@ class ProviderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How often a call that failed in passing is made again."""
     profiles: Mapping[str, Profile] = {}
     """Of a simulated one: how its models behave, by name. With none, it has three that are well known."""
+
+
+class CollectorSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which cluster is collected, and how; see docs/collector.md."""
+
+    cluster: Annotated[str, Meta(max_length=512)] = ""
+    """What the cluster is called in events: no two may share a name."""
+    region: Annotated[str, Meta(max_length=512)] = ""
+    """Where its nodes are that have no label that says so, and its control plane."""
+    kubeconfig: Path | None = None
+    """How to reach it from outside; with none, the collector runs in it."""
+    context: str = ""
+    """Which context of the kubeconfig; with none, its current one."""
+    interval_s: Annotated[int, Meta(ge=5, le=3600)] = 30
+    """How long a sample is, at most; an hour has to be a multiple of it."""
+    usage: Literal["metrics-api", "prometheus"] = "metrics-api"
+    """Where usage is read: from metrics.k8s.io, or from Prometheus, which knows GPUs and network too."""
+    prometheus: Secret = Secret()
+    """Its address, such as "http://prometheus.monitoring:9090"."""
+    control_plane: Annotated[str, Meta(max_length=512)] = ""
+    """Of which kind the control plane is, such as "eks"; with none it costs nothing."""
+    traffic: Annotated[str, Meta(max_length=512)] = "zone"
+    """Which traffic what pods send is taken for, by the price file: where bytes go cannot be seen."""
+    price_file: Path | None = None
+    """A YAML file of your own prices of nodes and other things, which beat the shipped ones."""
+    attribution: Attribution = Attribution()
+    """Which labels and annotations say whose a pod is."""
+    metrics_host: str = "127.0.0.1"
+    """Where it answers /metrics, /health and /ready: in a cluster, on "0.0.0.0"."""
+    metrics_port: Port = 0
+    """The port for that; 0: any free one, which it prints."""
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -133,6 +166,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """Where a worker answers /metrics, /health and /ready, on loopback; 0: any free port, which it prints."""
     sink_metrics_port: Port = 0
     """The same for the sinks."""
+    collector: CollectorSettings = CollectorSettings()
+    """Which Kubernetes cluster `spendstream collect` collects, a table in the file; see docs/collector.md."""
     raw_retention_days: Positive = 90
     """How long events and dead letters are kept after they arrived."""
     window_retention_days: Positive = 400
@@ -210,7 +245,20 @@ def _check_together(values: Mapping[str, Any]) -> list[str]:
     if values.get("otlp_endpoint") and (collector.scheme not in ("http", "https") or not collector.hostname):
         found.append("otlp_endpoint: expected an address like http://host:4318")
     found += _check_providers(values.get("provider", ()))
+    found += _check_collector(values.get("collector", CollectorSettings()))
     return found + _check_keys(values) + _check_tls(values)
+
+
+def _check_collector(settings: CollectorSettings) -> list[str]:
+    found = []
+    if _HOUR_S % settings.interval_s:
+        found.append(
+            f"collector: interval_s: an hour is no multiple of {settings.interval_s} s: try 30 or 60"
+        )
+    address = urlsplit(settings.prometheus)
+    if settings.usage == "prometheus" and (address.scheme not in ("http", "https") or not address.hostname):
+        found.append("collector: prometheus: expected an address like http://prometheus:9090")
+    return found
 
 
 def _check_keys(values: Mapping[str, Any]) -> list[str]:

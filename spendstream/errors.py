@@ -3,6 +3,7 @@
 SpendstreamError
 ├── TransientError          try again after `retry_after` seconds
 │   ├── BrokerUnavailable   Kafka does not answer
+│   ├── ClusterUnavailable  a Kubernetes cluster's API does not answer, or refuses
 │   ├── RedisUnavailable    Redis does not answer, or not in time
 │   └── StoreUnavailable    ClickHouse does not answer, or is overloaded
 └── TerminalError           trying again changes nothing
@@ -24,6 +25,7 @@ from __future__ import annotations
 __all__ = [
     "AlreadyRunning",
     "BrokerUnavailable",
+    "ClusterUnavailable",
     "ConfigError",
     "MalformedEvent",
     "QueryError",
@@ -53,6 +55,10 @@ class TransientError(SpendstreamError):
 
 class BrokerUnavailable(TransientError):
     """Kafka does not answer."""
+
+
+class ClusterUnavailable(TransientError):
+    """A Kubernetes cluster's API, or what measures its usage, does not answer, or refuses for now."""
 
 
 class RedisUnavailable(TransientError):

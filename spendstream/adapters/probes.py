@@ -1,4 +1,4 @@
-"""Whether a process is alive, and whether it can do its work: /health, /ready and /metrics on loopback.
+"""Whether a process is alive, and whether it can do its work: /health, /ready and /metrics.
 
 They answer from the process's own event loop, so that a loop that is stuck answers nothing, which is the
 truth. /health is for who restarts processes: a process that waits for ClickHouse is healthy. /ready is for
@@ -116,8 +116,8 @@ class Probes:
         self._ill = ill
         self._runner: web.AppRunner | None = None
 
-    async def start(self, port: int) -> str:
-        """Listen on `port` (0: any that is free); return the address. Raises AlreadyRunning."""
+    async def start(self, port: int, host: str = _HOST) -> str:
+        """Listen on `port` (0: any that is free) of `host`; return the address. Raises AlreadyRunning."""
         app = web.Application()
         app.router.add_get("/health", self._health)
         app.router.add_get("/ready", self._ready)
@@ -125,13 +125,13 @@ class Probes:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GOODBYE_S)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, _HOST, port).start()
+            await web.TCPSite(self._runner, host, port).start()
         except OSError as error:
             await self.close()
             if error.errno == errno.EADDRINUSE:
-                raise AlreadyRunning(f"port {port} on {_HOST} is taken: choose another, or 0") from error
+                raise AlreadyRunning(f"port {port} on {host} is taken: choose another, or 0") from error
             raise
-        return f"http://{_HOST}:{self._runner.addresses[0][1]}"
+        return f"http://{host}:{self._runner.addresses[0][1]}"
 
     async def close(self) -> None:
         """Stop listening."""

@@ -22,6 +22,7 @@ _COMMANDS = {
     "reprice": "Give events that had no price their costs, once there is one.",
     "load": "Send made-up traffic to a gateway.",
     "gateway": "Run the gateway.",
+    "collect": "Collect what a Kubernetes cluster spends.",
     "keys": "Make API keys.",
     "audit": "Look at the audit log of the gateway, and verify it.",
     "worker": "Run a stream processor.",

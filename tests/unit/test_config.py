@@ -175,3 +175,42 @@ def test_mistakes_in_providers_are_told_with_their_names(tmp_path: Path) -> None
         "provider p: api_key: expected printable ASCII characters only",
         "provider p: models: name at least one",
     ]
+
+
+COLLECTOR = """
+[collector]
+cluster = "prod"
+interval_s = 60
+
+[collector.attribution.team]
+labels = ["squad"]
+default = "nobody"
+"""
+
+
+def test_which_cluster_is_collected_and_whose_its_pods_are_is_a_table(tmp_path: Path) -> None:
+    settings = load({}, written(tmp_path, COLLECTOR)).collector
+    assert (settings.cluster, settings.interval_s, settings.usage) == ("prod", 60, "metrics-api")
+    assert settings.attribution.team.labels == ("squad",)
+    assert settings.attribution.project.labels == ("project",)
+
+
+def test_mistakes_in_the_table_of_the_collector_say_where_they_are(tmp_path: Path) -> None:
+    text = '[collector]\ninterval_s = 1\nusage = "guess"\n[collector.attribution.teem]\nlabels = ["x"]\n'
+    with pytest.raises(ConfigError) as caught:
+        load({}, written(tmp_path, text))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert "attribution: teem: no such setting; did you mean team?" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("interval_s = 49", "an hour is no multiple of 49 s"),
+        ('usage = "prometheus"', "expected an address like"),
+    ],
+)
+def test_settings_of_the_collector_that_do_not_fit_are_told(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        load({}, written(tmp_path, f"[collector]\n{text}\n"))
