@@ -203,8 +203,8 @@ def _metrics() -> str:
         _NOTE,
         "Each part answers Prometheus on loopback: the gateway at `/metrics` of its own port, the worker and",
         "the sinks on `worker_metrics_port` and `sink_metrics_port`, the collector on `metrics_port` of its",
-        "table. Labels have few values: topics, partitions, stages, and the providers, models, routes, limits",
-        "and budgets of the gateway; never users or teams.",
+        "table. Labels have few values: topics, partitions, stages, and the providers, models, routes,",
+        "limits and budgets of the gateway; never users or teams.",
         "",
     ]
     for name, register in _PARTS.items():

@@ -15,6 +15,7 @@ from sinks.alerts import AlertSink, SlackNotifier
 from sinks.clickhouse.tables import Tables
 from sinks.deadletters import DeadLetterSink
 from sinks.metrics import SinkMetrics
+from sinks.recommendations import RecommendationSink
 from sinks.slack import SlackWebhook
 from spendstream.adapters.kafka import Incarnations
 from spendstream.adapters.probes import Probes, Readiness, keep_asking
@@ -47,6 +48,7 @@ async def run(config: Config, servers: str, url: Secret) -> None:
             running: list[Callable[[], Coroutine[Any, Any, None]]] = [
                 DeadLetterSink(servers, tables, metrics, readiness).run,
                 AlertSink(servers, tables, metrics, readiness).run,
+                RecommendationSink(servers, tables, metrics, readiness).run,
                 partial(keep_asking, readiness),
             ]
             if config.slack_webhook:
@@ -63,5 +65,5 @@ async def run(config: Config, servers: str, url: Secret) -> None:
 
 
 def _names(config: Config) -> tuple[str, ...]:
-    names = (DeadLetterSink.NAME, AlertSink.NAME)
+    names = (DeadLetterSink.NAME, AlertSink.NAME, RecommendationSink.NAME)
     return (*names, SlackNotifier.NAME) if config.slack_webhook else names

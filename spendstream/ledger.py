@@ -26,6 +26,7 @@ import msgspec
 from spendstream import latency
 from spendstream.allocation.windows import AllocationMeasures
 from spendstream.batches import Batch
+from spendstream.rightsizing.days import ContainerDay
 from spendstream.tally import after
 from spendstream.windows import Added, Entry, Measures, Usage, WindowKey, newest_starts, plus
 
@@ -46,7 +47,7 @@ class WindowState(NamedTuple):
 
     key: WindowKey
     version: int
-    measures: Measures | AllocationMeasures
+    measures: Measures | AllocationMeasures | ContainerDay
     latency: Mapping[int, int] = {}
 
     def plus(self, added: Added) -> WindowState:

@@ -14,6 +14,7 @@ from spendstream.allocation.tally import allocated
 from spendstream.arrow import values
 from spendstream.batches import MONEY, Batch
 from spendstream.events import PodUsage, TokenUsage
+from spendstream.rightsizing.tally import used
 from spendstream.windows import (
     HOUR,
     MONEY_MEASURES,
@@ -46,7 +47,7 @@ def tally(batch: Batch) -> dict[WindowKey, Added]:
     if kind is TokenUsage:
         return _costs(batch, "tokens")
     hours = allocated(batch)
-    return {**_costs(batch, "pods"), **hours} if kind is PodUsage else hours
+    return {**_costs(batch, "pods"), **hours, **used(batch)} if kind is PodUsage else hours
 
 
 def _costs(batch: Batch, kind: str) -> dict[WindowKey, Added]:

@@ -12,6 +12,7 @@ from spendstream.deadletters import DeadLetter
 from spendstream.events import TokenUsage
 from spendstream.ledger import ELSEWHERE, WindowState
 from spendstream.repricing import astray
+from spendstream.rightsizing.days import ContainerDay
 from spendstream.store import LateEvent, Recovery, Refusal, Source
 from spendstream.windows import MINUTE, Entry, Measures, Usage, WindowKey, newest_starts, plus, window_of
 
@@ -145,9 +146,9 @@ class MemoryStore:
         """Return every window's state, by source and key."""
         return dict(self._windows)
 
-    def totals(self) -> dict[WindowKey, Measures | AllocationMeasures]:
+    def totals(self) -> dict[WindowKey, Measures | AllocationMeasures | ContainerDay]:
         """Return every window, summed over its sources."""
-        totals: dict[WindowKey, Measures | AllocationMeasures] = {}
+        totals: dict[WindowKey, Measures | AllocationMeasures | ContainerDay] = {}
         for (_, key), state in self._windows.items():
             known = totals.get(key)
             totals[key] = state.measures if known is None else plus(known, state.measures)

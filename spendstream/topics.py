@@ -18,6 +18,7 @@ __all__ = [
     "DEAD_LETTERS",
     "KEYS",
     "PRICES",
+    "RECOMMENDATIONS",
     "ROUTES",
     "TEAMS",
     "USAGE_NODES",
@@ -80,6 +81,14 @@ ALERTS = Topic(
     retention_ms=30 * _DAY_MS,
     max_record_bytes=MAX_EVENT_BYTES,
 )
+RECOMMENDATIONS = Topic(
+    name="recommendations",
+    holds="Recommendation: one for each change of state",
+    keyed_by="cluster",
+    partitions=1,
+    retention_ms=30 * _DAY_MS,
+    max_record_bytes=MAX_EVENT_BYTES,
+)
 
 
 def _documents(name: str, holds: str, keyed_by: str) -> Topic:
@@ -105,6 +114,7 @@ ALL_TOPICS = (
     USAGE_PODS,
     USAGE_NODES,
     ALERTS,
+    RECOMMENDATIONS,
     BUDGETS,
     KEYS,
     TEAMS,

@@ -4,18 +4,20 @@ Windows tumble: 1 minute, 1 hour and 1 day, aligned to 1970 UTC. A window belong
 of one topic); readers add up the sources. All measures are whole numbers, so any order of adding gives the
 same window.
 
-There are two kinds of windows, told apart by their dimensions: what calls and containers cost, in windows of
-all sizes, and how clusters are allocated (`spendstream.allocation`), in windows of an hour.
+There are three kinds of windows, told apart by their dimensions: what calls and containers cost, in windows
+of all sizes; how clusters are allocated (`spendstream.allocation`), in windows of an hour; and what
+containers used (`spendstream.rightsizing`), in windows of a day.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from operator import add
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from spendstream.allocation.windows import AllocationDimensions, AllocationMeasures, allocation_of
 from spendstream.events import NodeUsage, PodUsage, TokenUsage
+from spendstream.rightsizing.days import Container, ContainerDay, container_of
 
 __all__ = [
     "DAY",
@@ -37,7 +39,7 @@ __all__ = [
 
 Usage = TokenUsage | PodUsage | NodeUsage
 
-S = TypeVar("S", bound=tuple[int, ...])
+S = TypeVar("S", bound=tuple[Any, ...])
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 WINDOW_SIZES = (MINUTE, HOUR, DAY)
@@ -71,7 +73,7 @@ class WindowKey(NamedTuple):
 
     size: int
     start: int
-    dimensions: Dimensions | AllocationDimensions
+    dimensions: Dimensions | AllocationDimensions | Container
 
 
 class Measures(NamedTuple):
@@ -101,6 +103,8 @@ class Measures(NamedTuple):
 
 def plus(one: S, other: S) -> S:
     """Return both measures, of the same kind, added up."""
+    if isinstance(one, ContainerDay):
+        return cast("S", one.plus(cast("ContainerDay", other)))
     return type(one)(*map(add, one, other))
 
 
@@ -115,7 +119,7 @@ class Added(NamedTuple):
 
     first: int
     last: int
-    measures: Measures | AllocationMeasures
+    measures: Measures | AllocationMeasures | ContainerDay
     latency: Mapping[int, int] = {}
 
 
@@ -125,6 +129,9 @@ def windows_of(event: Usage) -> Iterable[WindowKey]:
         yield from [window_of(event, size) for size in WINDOW_SIZES]
     if not isinstance(event, TokenUsage):
         yield WindowKey(HOUR, *allocation_of(event))
+    if isinstance(event, PodUsage):
+        second = event.event_time // 1_000_000
+        yield WindowKey(DAY, second - second % DAY, container_of(event))
 
 
 def window_of(event: TokenUsage | PodUsage, size: int) -> WindowKey:

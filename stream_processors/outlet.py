@@ -1,4 +1,4 @@
-"""What the processors themselves send to Kafka: dead letters and alerts, acknowledged by all brokers."""
+"""What the processors themselves send to Kafka: dead letters, alerts, recommendations; acknowledged."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from spendstream import alerts
+from spendstream import alerts, recommendations
 from spendstream.adapters.kafka import connect_producer
 from spendstream.alerts import Alert
 from spendstream.deadletters import DeadLetter
 from spendstream.errors import BrokerUnavailable
-from spendstream.topics import ALERTS, DEAD_LETTERS, Topic
+from spendstream.recommendations import Recommendation
+from spendstream.topics import ALERTS, DEAD_LETTERS, RECOMMENDATIONS, Topic
 
 __all__ = ["Outlet"]
 
@@ -38,6 +39,16 @@ class Outlet:
         """Send alerts; on return they are durable."""
         await self._send(
             ALERTS, [(alert.id.bytes, alerts.encode(alert), alerts.headers(alert)) for alert in news]
+        )
+
+    async def recommend(self, news: Sequence[Recommendation]) -> None:
+        """Send recommendations; on return they are durable."""
+        await self._send(
+            RECOMMENDATIONS,
+            [
+                (each.cluster.encode(), recommendations.encode(each), recommendations.headers(each))
+                for each in news
+            ],
         )
 
     async def close(self) -> None:

@@ -31,7 +31,7 @@ from stream_processors.metrics import WorkerMetrics
 from stream_processors.outlet import Outlet
 from stream_processors.seats import Seat
 from stream_processors.sources import TOPICS, Sources
-from stream_processors.watcher import Publish, Watcher
+from stream_processors.watcher import Watcher
 
 __all__ = ["ClosableStore", "run"]
 
@@ -56,7 +56,7 @@ class ClosableStore(UsageStore, Protocol):
 
 
 def run(
-    config: Config, servers: str, store: ClosableStore, watchers: Sequence[Callable[[Publish], Watcher]]
+    config: Config, servers: str, store: ClosableStore, watchers: Sequence[Callable[[Outlet], Watcher]]
 ) -> None:
     """Run a worker until SIGTERM or SIGINT; raise what made it crash."""
     loop = uvloop.new_event_loop()
@@ -106,7 +106,7 @@ def run(
                 if await incarnations.of(topic) != known:
                     await app.crash(RuntimeError(f"{topic} was deleted and created anew: start again"))
 
-    watching = [make(outlet.announce) for make in watchers]
+    watching = [make(outlet) for make in watchers]
     for watcher in watching:
         _let_look(app, watcher, metrics)
 

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from sinks.clickhouse.container_days import ContainerShape
 from spendstream.allocation.windows import DECIMALS, AllocationDimensions, AllocationMeasures
 from spendstream.batches import MONEY, Batch
 from spendstream.ledger import WindowState
 from spendstream.queries import whole
+from spendstream.rightsizing.days import Container
 from spendstream.store import LateEvent, Source
 from spendstream.windows import DAY, HOUR, MONEY_MEASURES, Dimensions, Measures, WindowKey
 
@@ -85,17 +87,20 @@ _COSTS = WindowShape(
     "cost_window_state", Dimensions, Measures, dict.fromkeys(MONEY_MEASURES, 12), DAY, counts_latency=True
 )
 _ALLOCATION = WindowShape("allocation_window_state", AllocationDimensions, AllocationMeasures, DECIMALS, HOUR)
+_CONTAINERS = ContainerShape()
 
-WINDOWS_OF: Mapping[str, Sequence[WindowShape]] = {
+WINDOWS_OF: Mapping[str, Sequence[WindowShape | ContainerShape]] = {
     "tokens": (_COSTS,),
-    "pods": (_COSTS, _ALLOCATION),
+    "pods": (_COSTS, _ALLOCATION, _CONTAINERS),
     "nodes": (_ALLOCATION,),
 }
 """The windows that each kind of events is counted in."""
 
 
-def shape_of(key: WindowKey) -> WindowShape:
+def shape_of(key: WindowKey) -> WindowShape | ContainerShape:
     """Return the kind of windows that a key is of."""
+    if isinstance(key.dimensions, Container):
+        return _CONTAINERS
     return _COSTS if isinstance(key.dimensions, Dimensions) else _ALLOCATION
 
 
@@ -145,18 +150,24 @@ def window_table(source: Source, states: Sequence[WindowState], arrived: int) ->
         "ver": pa.array([state.version for state in states], _UINT64),
         "arrived_at": _repeated_time(arrived // 1000, len(states)),
     }
+    dimensions = zip(*[key.dimensions for key in keys], strict=True)
+    for name, cells in zip(keys[0].dimensions._fields, dimensions, strict=True):
+        table[name] = pa.array(cells, _TEXT)
+    held = shape.columns(states) if isinstance(shape, ContainerShape) else _sums(shape, states)
+    return pa.table({**table, **held})
+
+
+def _sums(shape: WindowShape, states: Sequence[WindowState]) -> dict[str, pa.Array]:
+    table = {}
     if shape.counts_latency:
         table["latency"] = pa.array([list(state.latency.items()) for state in states], _BUCKETS)
-    dimensions = zip(*[key.dimensions for key in keys], strict=True)
-    for name, cells in zip(shape.dimensions._fields, dimensions, strict=True):
-        table[name] = pa.array(cells, _TEXT)
     measures = zip(*[state.measures for state in states], strict=True)
     for name, cells in zip(shape.measures._fields, measures, strict=True):
         if name in shape.decimals:
             table[name] = _with_point(pa.array(cells, MONEY), shape.decimals[name])
         else:  # repricings of what another source has counted leave fewer unpriced events than none
             table[name] = pa.array(cells, pa.int64() if name == "unpriced" else _UINT64)
-    return pa.table(table)
+    return table
 
 
 def late_table(source: Source, late: Sequence[LateEvent]) -> pa.Table:

@@ -18,6 +18,7 @@ from sinks.clickhouse.columns import (
     shape_of,
     window_table,
 )
+from sinks.clickhouse.container_days import ContainerShape
 from sinks.clickhouse.repricings import places
 from sinks.clickhouse.tables import Tables
 from spendstream.adapters.clickhouse import DATABASE
@@ -215,7 +216,7 @@ class ClickHouseStore:
         await self._tables.insert(_LATE, late_table(source, late))
 
 
-def _newest_day(shape: WindowShape) -> str:
+def _newest_day(shape: WindowShape | ContainerShape) -> str:
     """Return where a source's newest event is nearly always: its newest day, a partition or two."""
     return (
         f"event_time >= (SELECT toStartOfDay(max(window_start)) FROM {shape.table} "
@@ -223,8 +224,11 @@ def _newest_day(shape: WindowShape) -> str:
     )
 
 
-def _by_shape(items: Iterable[T], key: Callable[[T], WindowKey]) -> Iterable[tuple[WindowShape, list[T]]]:
-    found: dict[str, tuple[WindowShape, list[T]]] = {}
+_Shape = WindowShape | ContainerShape
+
+
+def _by_shape(items: Iterable[T], key: Callable[[T], WindowKey]) -> Iterable[tuple[_Shape, list[T]]]:
+    found: dict[str, tuple[_Shape, list[T]]] = {}
     for item in items:
         shape = shape_of(key(item))
         found.setdefault(shape.table, (shape, []))[1].append(item)

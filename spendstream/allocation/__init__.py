@@ -15,7 +15,6 @@ from spendstream.allocation.rates import DEVICE, GIB, NANO, OPENCOST, Rate, Rate
 from spendstream.allocation.requests import InitContainer, Request, effective_request, remainder, resized
 from spendstream.allocation.samples import priced_asset, priced_container, rates_of
 from spendstream.allocation.sharing import Sharing, Slice, distributed
-from spendstream.allocation.volumes import volume_costs
 from spendstream.allocation.windows import AllocationDimensions, AllocationMeasures
 
 __all__ = [
@@ -44,5 +43,4 @@ __all__ = [
     "rates_of",
     "remainder",
     "resized",
-    "volume_costs",
 ]

@@ -49,7 +49,8 @@ def migrated(clickhouse_url: str) -> Secret:
 
 async def emptied(url: Secret) -> AsyncClient:
     connection = await connect(url)
-    for table in (*EVENT_TABLES.values(), "cost_window_state", "allocation_window_state", "late_usage_raw"):
+    windows = ("cost_window_state", "allocation_window_state", "container_day_state")
+    for table in (*EVENT_TABLES.values(), *windows, "late_usage_raw"):
         await connection.command(f"TRUNCATE TABLE {table}")
     return connection
 

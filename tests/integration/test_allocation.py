@@ -52,7 +52,8 @@ def migrated(clickhouse_url: str) -> Secret:
 async def client(migrated: Secret) -> AsyncIterator[AsyncClient]:
     """A connection to ClickHouse, whose tables are empty."""
     connection = await connect(migrated)
-    for table in ("pod_usage_raw", "node_usage_raw", "cost_window_state", "allocation_window_state"):
+    windows = ("cost_window_state", "allocation_window_state", "container_day_state")
+    for table in ("pod_usage_raw", "node_usage_raw", *windows):
         await connection.command(f"TRUNCATE TABLE {table}")
     yield connection
     await connection.close()

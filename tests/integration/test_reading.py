@@ -49,7 +49,8 @@ def migrated(clickhouse_url: str) -> Secret:
 async def client(migrated: Secret) -> AsyncIterator[AsyncClient]:
     """A connection to ClickHouse, whose tables are empty."""
     connection = await connect(migrated)
-    for table in (*EVENT_TABLES.values(), "cost_window_state", "allocation_window_state"):
+    windows = ("cost_window_state", "allocation_window_state", "container_day_state")
+    for table in (*EVENT_TABLES.values(), *windows):
         await connection.command(f"TRUNCATE TABLE {table}")
     yield connection
     await connection.close()

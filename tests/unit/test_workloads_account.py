@@ -1,5 +1,6 @@
 """The account of a cluster: what it bills is each container's life, once, whatever happens in between."""
 
+from fractions import Fraction
 from itertools import pairwise
 
 import pytest
@@ -286,6 +287,48 @@ def test_a_volume_that_two_pods_share_costs_each_a_half_while_both_are_there():
         if isinstance(event, NodeUsage) and event.asset == "volume" and event.event_time == NOON
     ]
     assert abs(sum(event.storage_cost for event in of_pods) - whole) <= 2
+
+
+HALF, QUARTER = Fraction(1, 2), Fraction(1, 4)
+EIGHTH, TWELFTH = Fraction(1, 8), Fraction(1, 12)
+
+
+@pytest.mark.parametrize(
+    ("mounts", "shares"),
+    [
+        (
+            {"pod1": (0, 4), "pod2": (2, 4), "pod3": (3, 4), "pod4": (0, 1)},
+            {"pod1": EIGHTH + QUARTER + EIGHTH + TWELFTH, "pod2": EIGHTH + TWELFTH, "pod3": TWELFTH, "pod4": EIGHTH},
+        ),
+        ({"pod1": (0, 2), "pod2": (2, 4)}, {"pod1": HALF, "pod2": HALF}),
+        ({"pod1": (2, 4), "pod2": (2, 4)}, {"pod1": QUARTER, "pod2": QUARTER}),
+        ({"pod1": (0, 4)}, {"pod1": Fraction(1)}),
+        ({"pod1": (0, 1), "pod2": (3, 4)}, {"pod1": QUARTER, "pod2": QUARTER}),
+        ({"pod1": (1, 3)}, {"pod1": HALF}),
+    ],
+    ids=["four, overlapping", "two in turn", "two at once", "one", "two with a gap", "in the middle"],
+)  # fmt: skip
+def test_volumes_are_shared_as_in_opencost_s_examples(mounts, shares):
+    mounted = {"volumes": [{"name": "files", "persistentVolumeClaim": {"claimName": "files"}}]}
+    opened = account()
+    opened.tell_volume(volume("pv-1", "files"), NOON)
+    for name, (start, end) in mounts.items():
+        begin, stop = NOON + start * HOUR // 4, NOON + end * HOUR // 4
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": iso(begin)}
+        status = {"phase": "Succeeded", "conditions": [scheduled]}
+        opened.tell_pod(pod(name, states={"main": life(begin, stop)}, spec=mounted, status=status), stop)
+    found = closed(opened, NOON + HOUR)
+    whole = sum(
+        event.cost
+        for event in found
+        if isinstance(event, NodeUsage) and event.asset == "volume" and event.event_time >= NOON
+    )
+    paid = dict.fromkeys(shares, 0)
+    for event in found:
+        if isinstance(event, PodUsage) and event.storage_cost:
+            paid[event.pod] += event.storage_cost
+    assert whole
+    assert all(abs(paid[name] - share * whole) <= 4 for name, share in shares.items()), paid
 
 
 def test_a_volume_was_shared_also_with_a_pod_that_is_gone_since():

@@ -1,0 +1,170 @@
+"""`spendstream recommend`: list, show, and apply to a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from sinks.clickhouse.migrations import migrate
+from sinks.clickhouse.recommendations import land_recommendations
+from sinks.clickhouse.tables import Tables
+from spendstream.adapters.clickhouse import connect
+from spendstream.allocation import OPENCOST
+from spendstream.cli.recommend import command
+from spendstream.clock import now_micros
+from spendstream.config import Config, Secret
+from spendstream.errors import ConfigError, SpendstreamError
+from spendstream.rightsizing.amounts import cpu_quantity, memory_quantity
+from spendstream.rightsizing.days import DAY, Container
+from spendstream.rightsizing.recommending import recommend
+from tests.fixtures.containers import START, history
+from tests.fixtures.kubernetes import FakeCluster, cluster
+
+__all__ = ["cluster"]
+
+LEGACY = Container("prod", "shop", "Deployment", "legacy-app", "app")
+OPEN = recommend(LEGACY, history(), START + 14 * DAY, OPENCOST)
+REFUSED = recommend(LEGACY._replace(workload="young"), history(1), START + DAY, OPENCOST)
+
+
+@pytest.fixture
+async def spendstream(
+    clickhouse_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[Any]:
+    """Run the command, on a ClickHouse that knows two recommendations."""
+    url = Secret(clickhouse_url)
+    await migrate(url, Config())
+    client = await connect(url)
+    await client.command("TRUNCATE TABLE recommendation_raw")
+    await client.close()
+    tables = Tables(url)
+    await land_recommendations(tables, [(each, now_micros() // 1000) for each in (OPEN, REFUSED)])
+    await tables.close()
+    monkeypatch.setenv("SPENDSTREAM_CLICKHOUSE", clickhouse_url)
+    monkeypatch.setenv("SPENDSTREAM_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    async def run(*arguments: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, command, arguments)
+
+    return run
+
+
+async def told(result: Result) -> str:
+    assert result.exception is None, result.exception
+    return result.output
+
+
+async def test_open_ones_are_listed_with_reasons_and_money(spendstream: Any) -> None:
+    output = await told(await spendstream())
+    assert str(OPEN.id)[:8] in output
+    assert "shop/legacy-app" in output
+    assert "young" not in output
+
+
+async def test_refused_ones_are_listed_when_asked_for(spendstream: Any) -> None:
+    output = await told(await spendstream("--state", "refused"))
+    assert "young" in output
+    assert "less than three days" in " ".join(output.split())
+    assert "nothing is applied" in await told(await spendstream("--state", "applied"))
+
+
+async def test_json_is_the_recommendation_as_it_is_on_the_wire(spendstream: Any) -> None:
+    output = await told(await spendstream("--json", "--workload", "legacy-app"))
+    assert json.loads(output)["id"] == str(OPEN.id)
+    assert await told(await spendstream("--json", "--namespace", "none")) == ""
+
+
+async def test_one_is_shown_by_the_beginning_of_its_id_with_its_patch(spendstream: Any) -> None:
+    output = await told(await spendstream("show", str(OPEN.id)[:8]))
+    assert OPEN.patch.rstrip() in output
+    assert "nodes that can go: not known" in output
+    assert "idle changes by" in output
+
+
+async def test_an_id_that_is_not_known_is_an_error(spendstream: Any) -> None:
+    result = await spendstream("show", "zz")
+    assert isinstance(result.exception, ConfigError)
+    assert "no recommendation has an id" in str(result.exception)
+
+
+def deployment(cpu: str = "1", memory: str = "1Gi", container: str = "app") -> dict[str, Any]:
+    resources = {"requests": {"cpu": cpu, "memory": memory}, "limits": {"cpu": "2"}}
+    containers = [{"name": container, "image": "shop:1", "resources": resources}, {"name": "sidecar"}]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "legacy-app", "namespace": "shop"},
+        "spec": {"template": {"spec": {"containers": containers}}},
+    }
+
+
+def containers(cluster: FakeCluster) -> Any:
+    (manifest,) = cluster._objects["apps/v1", "deployments"].values()
+    return manifest["spec"]["template"]["spec"]["containers"]
+
+
+def way_to(cluster: FakeCluster, folder: Path) -> tuple[str, str]:
+    return "--kubeconfig", str(cluster.kubeconfig(folder / "kubeconfig"))
+
+
+async def test_without_yes_the_cluster_only_tries(
+    spendstream: Any, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    await cluster.put("deployments", deployment(), "apps/v1")
+    before = containers(cluster)
+    output = await told(await spendstream("apply", str(OPEN.id), *way_to(cluster, tmp_path)))
+    assert "give --yes to apply it" in output
+    assert yaml.safe_load(output.partition("note:")[0])["kind"] == "Deployment"
+    assert containers(cluster) == before
+
+
+async def test_with_yes_requests_change_and_the_rest_stays(
+    spendstream: Any, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    await cluster.put("deployments", deployment(), "apps/v1")
+    output = await told(await spendstream("apply", str(OPEN.id), "--yes", *way_to(cluster, tmp_path)))
+    assert "applied to Deployment shop/legacy-app" in output
+    app, sidecar = containers(cluster)
+    assert app["resources"] == {
+        "requests": {"cpu": cpu_quantity(OPEN.cpu.target), "memory": memory_quantity(OPEN.memory.target)},
+        "limits": {"cpu": "2"},
+    }
+    assert (app["image"], sidecar["name"]) == ("shop:1", "sidecar")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "reason"),
+    [
+        (deployment(cpu="500m"), "requests 500m 1024Mi now"),
+        (deployment(container="other"), "has no container app"),
+    ],
+)
+async def test_a_workload_that_has_changed_is_left_alone(
+    spendstream: Any, cluster: FakeCluster, tmp_path: Path, manifest: Any, reason: str
+) -> None:
+    await cluster.put("deployments", manifest, "apps/v1")
+    before = containers(cluster)
+    result = await spendstream("apply", str(OPEN.id), "--yes", *way_to(cluster, tmp_path))
+    assert reason in str(result.exception)
+    assert containers(cluster) == before
+
+
+async def test_a_workload_that_is_gone_is_told_in_the_servers_words(
+    spendstream: Any, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    result = await spendstream("apply", str(OPEN.id), *way_to(cluster, tmp_path))
+    assert isinstance(result.exception, SpendstreamError)
+    assert "not found" in str(result.exception)
+
+
+async def test_a_refused_one_cannot_be_applied(spendstream: Any) -> None:
+    result = await spendstream("apply", str(REFUSED.id), "--yes")
+    assert "is refused" in str(result.exception)
