@@ -1,7 +1,6 @@
 """Changes of workloads in a Kubernetes cluster, by strategic merge patches that the server applies.
 
-kubernetes_asyncio finds the cluster, its certificates and our credentials. It does not go with the rest: who
-only looks at recommendations needs no way into a cluster.
+kubernetes_asyncio finds the cluster, its certificates and our credentials.
 """
 
 from __future__ import annotations

@@ -298,7 +298,12 @@ EIGHTH, TWELFTH = Fraction(1, 8), Fraction(1, 12)
     [
         (
             {"pod1": (0, 4), "pod2": (2, 4), "pod3": (3, 4), "pod4": (0, 1)},
-            {"pod1": EIGHTH + QUARTER + EIGHTH + TWELFTH, "pod2": EIGHTH + TWELFTH, "pod3": TWELFTH, "pod4": EIGHTH},
+            {
+                "pod1": EIGHTH + QUARTER + EIGHTH + TWELFTH,
+                "pod2": EIGHTH + TWELFTH,
+                "pod3": TWELFTH,
+                "pod4": EIGHTH,
+            },
         ),
         ({"pod1": (0, 2), "pod2": (2, 4)}, {"pod1": HALF, "pod2": HALF}),
         ({"pod1": (2, 4), "pod2": (2, 4)}, {"pod1": QUARTER, "pod2": QUARTER}),
