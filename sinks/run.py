@@ -11,12 +11,13 @@ from typing import Any
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from sinks.alerts import AlertSink, SlackNotifier
+from sinks.alerts import AlertSink
 from sinks.clickhouse.tables import Tables
 from sinks.deadletters import DeadLetterSink
 from sinks.metrics import SinkMetrics
+from sinks.notifiers.notifier import Notifier, name_of
+from sinks.notifiers.sender import sender_of
 from sinks.recommendations import RecommendationSink
-from sinks.slack import SlackWebhook
 from spendstream.adapters.kafka import Incarnations
 from spendstream.adapters.probes import Probes, Readiness, keep_asking
 from spendstream.config import Config, Secret
@@ -37,7 +38,7 @@ async def run(config: Config, servers: str, url: Secret) -> None:
             "kafka": partial(incarnations.of, DEAD_LETTERS.name),
             "clickhouse": partial(tables.rows, "SELECT 1"),
         },
-        _names(config),
+        (DeadLetterSink.NAME, AlertSink.NAME, RecommendationSink.NAME, *map(name_of, config.channels)),
         metrics.waits,
     )
     probes = Probes(registry, readiness, str)
@@ -51,9 +52,10 @@ async def run(config: Config, servers: str, url: Secret) -> None:
                 RecommendationSink(servers, tables, metrics, readiness).run,
                 partial(keep_asking, readiness),
             ]
-            if config.slack_webhook:
-                webhook = SlackWebhook(config.slack_webhook, http)
-                running.append(SlackNotifier(servers, tables, metrics, readiness, webhook).run)
+            for channel in config.channels:
+                sender = sender_of(channel, http)
+                notifier = Notifier(channel, config.alert_route, sender, tables, metrics, readiness)
+                running.append(partial(notifier.run, servers))
             tasks = [group.create_task(each()) for each in running]
             await stop.wait()
             for task in tasks:
@@ -62,8 +64,3 @@ async def run(config: Config, servers: str, url: Secret) -> None:
         await probes.close()
         await incarnations.close()
         await tables.close()
-
-
-def _names(config: Config) -> tuple[str, ...]:
-    names = (DeadLetterSink.NAME, AlertSink.NAME, RecommendationSink.NAME)
-    return (*names, SlackNotifier.NAME) if config.slack_webhook else names

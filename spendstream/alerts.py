@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from spendstream.clock import from_micros
 from spendstream.errors import MalformedEvent
+from spendstream.events import Micros
 
 __all__ = [
     "MAX_ALERT_BYTES",
@@ -34,9 +35,10 @@ __all__ = [
 SCHEMA_VERSION = 1
 MAX_ALERT_BYTES = 1 << 16
 
-Kind = Literal["budget_threshold", "burn_rate", "budget_forecast", "anomaly", "opportunity"]
+Kind = Literal["budget_threshold", "burn_rate", "budget_forecast", "anomaly", "opportunity", "test"]
 State = Literal["firing", "resolved"]
 Severity = Literal["info", "warning", "critical"]
+Version = Annotated[int, Meta(ge=1, lt=2**32)]
 
 _VERSION_8 = 0x8 << 76  # RFC 9562: the layout of the rest is ours
 _VARIANT = 0b10 << 62
@@ -57,13 +59,13 @@ class Alert(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="v"
     severity: Severity
     rule: str
     scope: dict[str, str] = {}
-    window: int = 0
-    version: int = 1
+    window: Micros = 0
+    version: Version = 1
     team: str = ""
     title: str
     summary: str
-    started_at: int
-    resolved_at: int | None = None
+    started_at: Micros
+    resolved_at: Micros | None = None
     values: dict[str, int] = {}
     ratios: dict[str, float] = {}
     link: dict[str, str] = {}

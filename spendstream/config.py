@@ -19,6 +19,8 @@ from msgspec import Meta, Struct
 from spendstream.errors import ConfigError
 from spendstream.keys import ApiKey
 from spendstream.mistakes import did_you_mean, mistakes
+from spendstream.notifications import Channel, Route, setting_mistakes
+from spendstream.secret import Secret
 from spendstream.workloads.attribution import Attribution
 
 __all__ = ["CollectorSettings", "Config", "Profile", "ProviderSettings", "Secret", "load"]
@@ -31,15 +33,6 @@ _HOUR_S = 3600
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-
-
-class Secret(str):
-    """A string that must not be shown."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
 
 
 class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -161,7 +154,11 @@ class Config(Struct, frozen=True, kw_only=True):
     tls_key: Path | None = None
     """The certificate's private key in PEM, without a password."""
     slack_webhook: Secret = Secret()
-    """The address of a Slack incoming webhook that alerts are sent to."""
+    """The address of a Slack incoming webhook that alerts are sent to: a channel of the name "slack"."""
+    channel: tuple[Channel, ...] = ()
+    """Where alerts are sent: Slack, webhooks, PagerDuty, e-mail; see docs/alerts.md."""
+    alert_route: tuple[Route, ...] = ()
+    """Which alerts are sent where; with none, all of them everywhere."""
     worker_metrics_port: Port = 0
     """Where a worker answers /metrics, /health and /ready, on loopback; 0: any free port, which it prints."""
     sink_metrics_port: Port = 0
@@ -186,6 +183,11 @@ class Config(Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged, from this level up."""
 
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """All channels for alerts, with the one that `slack_webhook` is short for."""
+        return _channels(self.slack_webhook, self.channel)
+
 
 def load(env: Mapping[str, str], path: Path | None = None) -> Config:
     """Return the configuration from `env` and the TOML file at `path` (or the one that `env` names).
@@ -206,6 +208,8 @@ def load(env: Mapping[str, str], path: Path | None = None) -> Config:
         else:
             values[name] = _convert(raw, types[name])
     wrong += _check_together(values)
+    if {"slack_webhook", "channel", "alert_route"} & given.keys() <= values.keys():
+        wrong += _check_channels(values)
     if wrong:
         raise ConfigError("\n".join(wrong))
     config = Config(**values)
@@ -247,6 +251,16 @@ def _check_together(values: Mapping[str, Any]) -> list[str]:
     found += _check_providers(values.get("provider", ()))
     found += _check_collector(values.get("collector", CollectorSettings()))
     return found + _check_keys(values) + _check_tls(values)
+
+
+def _check_channels(values: Mapping[str, Any]) -> list[str]:
+    channels = _channels(values.get("slack_webhook", Secret()), values.get("channel", ()))
+    return list(setting_mistakes(channels, values.get("alert_route", ())))
+
+
+def _channels(slack_webhook: Secret, others: tuple[Channel, ...]) -> tuple[Channel, ...]:
+    slack = Channel(name="slack", kind="slack", url=slack_webhook)
+    return (slack, *others) if slack_webhook else others
 
 
 def _check_collector(settings: CollectorSettings) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from uuid import UUID
 
 import pyarrow as pa
 
@@ -10,7 +11,7 @@ from sinks.clickhouse.tables import Tables
 from spendstream import alerts
 from spendstream.alerts import Alert
 
-__all__ = ["land_alerts", "notified", "remember_notification"]
+__all__ = ["land_alerts", "places_said", "remember_said"]
 
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -40,26 +41,26 @@ async def land_alerts(tables: Tables, states: Sequence[tuple[Alert, int]]) -> No
     )
 
 
-async def notified(tables: Tables, alert: Alert, channel: str) -> bool:
-    """Tell whether this state of an alert was sent to `channel`."""
+async def places_said(tables: Tables, ids: Collection[UUID], channel: str) -> dict[UUID, int]:
+    """Return the `place` of the newest state that was said on `channel`, of these alerts, if any was."""
     rows = await tables.rows(
-        "SELECT count() FROM notification WHERE alert_id = {id:UUID} AND version = {version:UInt32} "
-        "AND state = {state:String} AND channel = {channel:String}",
-        {"id": str(alert.id), "version": alert.version, "state": alert.state, "channel": channel},
+        "SELECT alert_id, max(2 * version + (state = 'resolved')) FROM notification "
+        "WHERE alert_id IN {ids:Array(UUID)} AND channel = {channel:String} GROUP BY alert_id",
+        {"ids": [str(alert) for alert in ids], "channel": channel},
     )
-    return bool(rows[0][0])
+    return {alert: int(found) for alert, found in rows}
 
 
-async def remember_notification(tables: Tables, alert: Alert, channel: str) -> None:
-    """Note down that this state of an alert was sent to `channel`."""
+async def remember_said(tables: Tables, alerts_said: Sequence[Alert], channel: str) -> None:
+    """Note down that these states of alerts were said on `channel`."""
     await tables.insert(
         "notification",
         pa.table(
             {
-                "alert_id": pa.array([alert.id.bytes], pa.binary(16)),
-                "version": pa.array([alert.version], pa.uint32()),
-                "state": [str(alert.state)],
-                "channel": [channel],
+                "alert_id": pa.array([alert.id.bytes for alert in alerts_said], pa.binary(16)),
+                "version": pa.array([alert.version for alert in alerts_said], pa.uint32()),
+                "state": [str(alert.state) for alert in alerts_said],
+                "channel": [channel] * len(alerts_said),
             }
         ),
     )

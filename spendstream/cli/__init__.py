@@ -20,6 +20,7 @@ _COMMANDS = {
     "query": "Run read-only SQL on the configured ClickHouse.",
     "deadletter": "Look at what could not be processed, and send it back.",
     "reprice": "Give events that had no price their costs, once there is one.",
+    "alerts": "Try out the channels that alerts are sent to.",
     "recommend": "See what containers should request, and apply it.",
     "load": "Send made-up traffic to a gateway.",
     "gateway": "Run the gateway.",

@@ -14,7 +14,7 @@ __all__ = ["command"]
 
 @click.command("sink")
 def command() -> None:
-    """Run the sinks: dead letters, alerts and recommendations into ClickHouse, and alerts to Slack.
+    """Run the sinks: dead letters, alerts and recommendations into ClickHouse, and alerts to people.
 
     On sink_metrics_port they answer /metrics, /health and /ready, on loopback.
     """

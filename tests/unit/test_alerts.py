@@ -86,6 +86,8 @@ class TestWire:
             (b'{"v": 2}', "2"),
             (b" " * (MAX_ALERT_BYTES + 1), "at most"),
             (encode(alert()).replace(b"firing", b"burning"), "burning"),
+            (encode(alert(started_at=10**18)), r"started_at"),
+            (encode(alert(version=0)), r"version"),
         ],
     )
     def test_says_why_it_does_not_decode(self, value, reason):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -175,6 +176,73 @@ def test_mistakes_in_providers_are_told_with_their_names(tmp_path: Path) -> None
         "provider p: api_key: expected printable ASCII characters only",
         "provider p: models: name at least one",
     ]
+
+
+CHANNELS = """
+slack_webhook = "https://hooks.slack.com/services/T0/B0/s3cr3t"
+
+[[channel]]
+name = "pager"
+kind = "pagerduty"
+key = "0123456789abcdef0123456789abcdef"
+severities = ["critical"]
+
+[[channel]]
+name = "mail"
+kind = "email"
+url = "smtps://spend:s3cr3t@mail.example.com"
+sender = "spend@example.com"
+to = ["finops@example.com", "cfo@example.com"]
+quiet_hours = { start = "20:00", end = "08:00", time_zone = "Europe/Berlin" }
+
+[[alert_route]]
+severities = ["critical"]
+channels = ["pager", "slack"]
+
+[[alert_route]]
+channels = ["slack", "mail"]
+"""
+
+
+def test_slack_webhook_is_short_for_a_channel(tmp_path: Path) -> None:
+    config = load({}, written(tmp_path, CHANNELS))
+    assert [(channel.name, channel.kind) for channel in config.channels] == [
+        ("slack", "slack"),
+        ("pager", "pagerduty"),
+        ("mail", "email"),
+    ]
+    assert [route.channels for route in config.alert_route] == [("pager", "slack"), ("slack", "mail")]
+    assert not any(secret in repr(config) for secret in ("s3cr3t", "0123456789", "@"))
+
+
+def test_mistakes_in_channels_and_routes_are_told_together_without_secrets(tmp_path: Path) -> None:
+    text = CHANNELS.replace("smtps://", "https://").replace('"pager", "slack"', '"pagerr", "slack"')
+    text = text.replace('kind = "pagerduty"', 'kind = "pagerduty"\nurl = "s3cr3t"')
+    with pytest.raises(ConfigError) as wrong:
+        load({}, written(tmp_path, text))
+    assert str(wrong.value).splitlines() == [
+        "channel pager: url: expected an address like https://host/path",
+        "channel mail: url: expected an address like smtps://user:password@mail.example.com:465",
+        "alert_route 1: there is no channel pagerr; did you mean pager?",
+        "channel pager: no alert_route leads to it",
+    ]
+
+
+def test_a_setting_that_a_channel_has_not_is_told_with_its_place(tmp_path: Path) -> None:
+    path = written(tmp_path, CHANNELS.replace("severities", "severity", 1).replace('"mail"', '"Mail"', 1))
+    with pytest.raises(ConfigError) as wrong:
+        load({}, path)
+    [first, second] = str(wrong.value).splitlines()
+    assert first == f"{path}: channel: 1: severity: no such setting; did you mean severities?"
+    assert second.startswith(f"{path}: channel: 2: name: ")
+
+
+def test_the_example_in_the_docs_is_a_configuration(tmp_path: Path) -> None:
+    [example] = re.findall(
+        r"```toml\n(.*?)```", Path("docs/alerts.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    config = load({}, written(tmp_path, example))
+    assert {channel.kind for channel in config.channels} == {"slack", "webhook", "pagerduty", "email"}
 
 
 COLLECTOR = """

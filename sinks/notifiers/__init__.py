@@ -1,0 +1,1 @@
+"""Notifiers: alerts said to people and their tools, each channel by itself."""
