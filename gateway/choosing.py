@@ -45,8 +45,13 @@ class Choosing:
         return [route.name for route in self._router.routes]
 
     def use(self, routes: Sequence[Route]) -> None:
-        """Choose by these from now on. Raises ConfigError for a candidate that nobody serves."""
+        """Choose by these from now on. Raises ConfigError for a candidate that nobody serves.
+
+        If they are those in force, as when their topic was read again, a mix goes on with whose turn it is.
+        """
         self._serving.check((one.provider, one.model) for route in routes for one in route.candidates)
+        if tuple(routes) == tuple(self._router.routes):
+            return
         self._router = Router(routes, prices=self._prices.find, statistics=self._router.statistics)
 
     def choose(self, exchange: Exchange) -> None:

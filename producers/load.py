@@ -19,7 +19,6 @@ from spendstream.errors import TransientError
 __all__ = ["Loaded", "load"]
 
 _PATH = "/v1/chat/completions"
-_IN_FLIGHT = 256  # calls that wait for an answer at once; then the next one waits for its turn
 _ANSWER_S = 120.0
 _START_S = 30.0  # how long the gateway may take to start
 _DRAIN_S = 5.0  # how long calls may take to end once we stop
@@ -91,9 +90,13 @@ async def load(
     stop: asyncio.Event,
     seconds: float | None = None,
     api_key: str | None = None,
+    at_once: int = 256,
     progress: Progress,
 ) -> Loaded:
     """Make `calls` when they are due, until `stop` is set or `seconds` have passed; let the last ones end.
+
+    While `at_once` of them wait for an answer, the next one waits for its turn: with 1, calls follow one
+    another.
 
     With an `api_key` the gateway knows whose calls they are; without one, headers say so. Raises
     TransientError when no gateway answers at `url` in half a minute.
@@ -109,7 +112,7 @@ async def load(
             under_way.add(task)
             task.add_done_callback(under_way.discard)
             progress.sent(1)
-            while len(under_way) >= _IN_FLIGHT and not stop.is_set():
+            while len(under_way) >= at_once and not stop.is_set():
                 await asyncio.wait(under_way, timeout=_RETRY_S, return_when=asyncio.FIRST_COMPLETED)
         await _let_end(under_way)
         return tally.result(loop.time() - started)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from spendstream.alerts import Alert
@@ -19,6 +20,8 @@ from spendstream.recommendations import Recommendation
 from spendstream.rightsizing.book import RecommendationBook
 from spendstream.rightsizing.days import DAY, SECOND, Container, ContainerDay
 from spendstream.rightsizing.recommending import recommend
+from spendstream.scheduling import Node
+from stream_processors.packing import Packing
 
 __all__ = ["HISTORY", "RecommendationStore", "RecommendationWatcher"]
 
@@ -44,6 +47,9 @@ class RecommendationStore(Protocol):
 
     async def rates(self) -> Mapping[str, Rates]:
         """Return what the resources of each cluster cost."""
+
+    async def nodes(self, cluster: str) -> Sequence[Node]:
+        """Return the nodes of a cluster as they were last seen, with the pods on them."""
 
     async def standing(self) -> Sequence[Recommendation]:
         """Return the newest state of each recommendation that was not superseded."""
@@ -96,11 +102,16 @@ class RecommendationWatcher:
         self, book: RecommendationBook, cluster: str, now: int, rates: Rates, slot: tuple[int, int]
     ) -> None:
         since = now - now % DAY - (HISTORY - 1) * DAY
+        packing = Packing(partial(self._store.nodes, cluster))
         for container, days in (await self._store.days(cluster, since, *slot)).items():
             if days[-1].last < now - _GONE:
                 news = book.retire(container, now)
             else:
-                news = book.read(recommend(container, days, now, rates), days, rates)
+                fresh = recommend(container, days, now, rates)
+                news = book.read(fresh, days, rates)
+                if fresh.state == "open" and fresh in news:
+                    packed = recommend(container, days, now, rates, await packing.gone(fresh))
+                    news = [packed if each is fresh else each for each in news]
             await self._say(book, news)
             await asyncio.sleep(0)
 

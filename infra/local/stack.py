@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Self
 
 import structlog
@@ -15,7 +16,7 @@ from infra.local.parts import Part, PartFailed, Process
 from spendstream import running
 from spendstream.adapters.kafka import committed_offsets, end_offsets
 from spendstream.config import Config
-from spendstream.errors import AlreadyRunning, TransientError
+from spendstream.errors import AlreadyRunning, ConfigError, TransientError
 from spendstream.topics import USAGE_TOPICS, WORKER_GROUP
 
 __all__ = ["GATEWAY", "LOAD", "PIPELINE", "Stack"]
@@ -94,9 +95,9 @@ class Stack:
     async def _start(self) -> None:
         self._refuse_a_second_stack()
         if self._parts and not self.kafka:
-            self.kafka = await self._run(_broker(_free(9092)))
+            self.kafka = await self._placed(_broker, 9092)
         if not self.clickhouse:
-            self.clickhouse = await self._run(_clickhouse(self._config, _free(8123)))
+            self.clickhouse = await self._placed(partial(_clickhouse, self._config), 8123)
         if self._parts:
             await self._migrate()
             await asyncio.gather(self._run(_WORKER), self._run(_SINK))
@@ -124,6 +125,13 @@ class Stack:
                 gateway=self.address("gateway"),
             ),
         )
+
+    async def _placed(self, part: Callable[[int], Part], preferred: int) -> str:
+        """Run a part on the preferred port, or on any other if somebody takes that at the last moment."""
+        try:
+            return await self._run(part(_free(preferred)))
+        except (AlreadyRunning, ConfigError):  # a refusal that has other reasons comes again
+            return await self._run(part(_free(0)))
 
     async def _run(self, part: Part) -> str:
         """Start a part, watch it from now on, and return its address."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sinks.clickhouse.clusters import newest_nodes
 from sinks.clickhouse.container_days import DAY_COLUMNS, day_of_row
 from sinks.clickhouse.tables import Tables
 from spendstream import recommendations
@@ -18,6 +19,7 @@ from spendstream.money import dollars
 from spendstream.queries import whole
 from spendstream.recommendations import Recommendation
 from spendstream.rightsizing.days import Container, ContainerDay
+from spendstream.scheduling import Node
 
 __all__ = ["ClickHouseRecommendationStore", "find", "land_recommendations", "listed"]
 
@@ -90,6 +92,10 @@ class ClickHouseRecommendationStore:
             cluster: Rates(cpu=_rate(cpu, cores), memory=_rate(memory, amount))
             for cluster, cpu, cores, memory, amount in rows
         }
+
+    async def nodes(self, cluster: str) -> Sequence[Node]:
+        """Return the nodes of a cluster as they were last seen, with the pods on them."""
+        return (await newest_nodes(self._tables, cluster)).get(cluster, ())
 
     async def standing(self) -> Sequence[Recommendation]:
         """Return the newest state of each recommendation that was not superseded."""

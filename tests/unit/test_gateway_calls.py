@@ -34,6 +34,7 @@ from spendstream.limits.book import ReservationBook
 from spendstream.limits.guard import Guard
 from spendstream.pricing import PriceBook, Rates
 from spendstream.pricing.book import table
+from spendstream.routing import read_routes
 from spendstream.tokens import ChatMessage, count_chat, count_text
 
 NOW = 1_795_000_000_123_456
@@ -743,3 +744,13 @@ async def test_a_journal_that_fails_is_not_held_against_the_provider(client):
     with capture_logs():
         await one.post(model="smart", stream=True)
     assert statistics.standing(target, NOW).error_rate > 0
+
+
+async def test_a_mix_goes_on_with_whose_turn_it_is_when_its_topic_is_read_again(client):
+    candidates = [{"provider": name, "model": "gpt-4", "share": 1} for name in ("scripted", "other")]
+    route = {"name": "shared-out", "strategy": "mix", "candidates": candidates}
+    one = client(route=(route,), spares={"other": ScriptedModels(ANSWER)})
+    for _ in range(4):
+        await one.post(model="shared-out")
+        one.parts.choosing.use(read_routes([route]))
+    assert sorted(event.provider for event in one.publisher.events) == ["other"] * 2 + ["scripted"] * 2

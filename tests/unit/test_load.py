@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice, repeat
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -90,6 +91,28 @@ async def test_with_a_key_the_gateway_knows_who_calls() -> None:
 
     async with gateway(answer) as url:
         assert (await made(url, [CALL], api_key="secret")).statuses == {"200": 1}
+
+
+@pytest.mark.parametrize(("at_once", "most"), [(1, 1), (3, 3)])
+async def test_no_more_calls_are_made_at_once_than_asked_for(at_once: int, most: int) -> None:
+    order, under_way, seen = [], 0, 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal under_way, seen
+        under_way += 1
+        seen = max(seen, under_way)
+        order.append((await request.json())["user"])
+        while seen < most:  # noqa: ASYNC110 - as many as may come do come
+            await asyncio.sleep(0)
+        under_way -= 1
+        return web.json_response({})
+
+    traffic = [msgspec.structs.replace(CALL, user=f"u-{number}") for number in range(12)]
+    async with gateway(answer) as url:
+        assert (await made(url, traffic, at_once=at_once)).succeeded == 12
+    assert seen == most
+    if at_once == 1:
+        assert order == [call.user for call in traffic]
 
 
 async def test_streams_are_read_to_their_end_and_broken_ones_are_failures() -> None:

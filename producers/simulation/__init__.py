@@ -1,0 +1,1 @@
+"""A simulated cluster and the AI traffic beside it, before and after optimisation."""
