@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.fixtures.redis",
     "tests.fixtures.collector",
     "tests.fixtures.kubernetes",
+    "tests.fixtures.focus_validator",
 ]
 
 settings.register_profile("spendstream", deadline=None)  # how long an example takes is for benchmarks to say

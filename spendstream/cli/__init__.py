@@ -18,6 +18,8 @@ _COMMANDS = {
     "replay": "Send a recording or a trace through the pipeline.",
     "record": "Write a topic to a recording.",
     "query": "Run read-only SQL on the configured ClickHouse.",
+    "report": "Report what was spent, owed, saved and wasted; export it to other tools.",
+    "reconcile": "Compare a provider's invoice with the ledger.",
     "deadletter": "Look at what could not be processed, and send it back.",
     "reprice": "Give events that had no price their costs, once there is one.",
     "alerts": "Try out the channels that alerts are sent to.",

@@ -1,0 +1,1 @@
+"""Invoices of providers, held against the ledger line by line."""
