@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 UV     := uv==0.13.8
 
-.PHONY: demo test test-kafka test-clients check format docs lock benchmark clean
+.PHONY: demo test test-kafka test-clients check format docs dashboards lock benchmark clean
 
 demo: $(READY)
 	$(BIN)/spendstream up
@@ -28,6 +28,7 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m dashboards.grafana --check
 
 format: $(READY)
 	$(BIN)/ruff format .
@@ -35,6 +36,9 @@ format: $(READY)
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py
+
+dashboards: $(READY)
+	$(BIN)/python -m dashboards.grafana
 
 benchmark: $(READY)
 	$(BIN)/python -m benchmarks.pipeline

@@ -24,6 +24,7 @@ from spendstream.budgets import (
     BudgetBook,
     Rolling,
     SpendSeries,
+    Standing,
     assess,
     carried,
     decide,
@@ -58,6 +59,9 @@ class BudgetStore(SpendStore, Protocol):
 
     async def alerts(self) -> Sequence[Alert]:
         """Return the newest state of every alert."""
+
+    async def remember(self, standings: Sequence[Standing]) -> None:
+        """Keep how budgets stand, at least one."""
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -107,10 +111,11 @@ class Evaluator:
         scopes = {scope_of(budget.scope) for budget in (*budgets, *earlier)}
         spend = await self._spending.refresh(scopes, now)
         news = await self._say_withdrawn(budgets, self._told, now)
-        for budget in budgets:
-            if self._is_due(budget, book, _series(spend, budget), now):
-                news += await self._look_at(budget, book, spend, now)
-                await asyncio.sleep(0)  # events are waiting
+        due = [budget for budget in budgets if self._is_due(budget, book, _series(spend, budget), now)]
+        for budget in due:
+            news += await self._look_at(budget, book, spend, now)
+            await asyncio.sleep(0)  # events are waiting
+        await self._remember(due, now)
         return news
 
     def _is_due(self, budget: Budget, book: BudgetBook, spend: SpendSeries, now: int) -> bool:
@@ -147,6 +152,13 @@ class Evaluator:
             if moment == now:
                 self._looked[budget.id] = _Looked(versions=versions, floor=floor, seen=seen)
         return news
+
+    async def _remember(self, budgets: Sequence[Budget], now: int) -> None:
+        """Keep how those of `budgets` stand that were looked at now."""
+        looked = [(budget, self._looked.get(budget.id)) for budget in budgets]
+        standings = [Standing(budget, each.seen) for budget, each in looked if each and each.seen.at == now]
+        if standings:
+            await self._store.remember(standings)
 
     async def _say_withdrawn(self, budgets: Sequence[Budget], told: AlertBook, now: int) -> list[Alert]:
         """Publish the end of what was said of budgets that are not in force any more."""

@@ -32,7 +32,7 @@ _ADDRESS = r"(?P<address>\S+)"
 
 
 PIPELINE = frozenset({"worker", "sink"})
-GATEWAY = PIPELINE | {"gateway"}
+GATEWAY = PIPELINE | {"gateway", "console"}
 LOAD = GATEWAY | {"load"}
 
 
@@ -103,6 +103,8 @@ class Stack:
             await asyncio.gather(self._run(_WORKER), self._run(_SINK))
         if "gateway" in self._parts:
             await self._run(_GATEWAY)
+        if "console" in self._parts:
+            await self._run(_console(_free(8090)))
         if "load" in self._parts:
             await self._run(_load(self.address("gateway")))
         self._announce()
@@ -197,7 +199,7 @@ class Stack:
     async def _stop_processes(self) -> None:
         for watcher in self._watchers:
             watcher.cancel()
-        for name in ("load", "gateway", "worker", "sink", "clickhouse", "broker"):
+        for name in ("load", "console", "gateway", "worker", "sink", "clickhouse", "broker"):
             await self._stop_process(name)
 
 
@@ -211,6 +213,14 @@ def _broker(port: int) -> Part:
         name="broker",
         arguments=["-m", "infra.local.broker", "--port", str(port)],
         ready=rf"broker ready on {_ADDRESS}",
+    )
+
+
+def _console(port: int) -> Part:
+    return Part(
+        name="console",
+        arguments=["-m", "spendstream", "api", "--port", str(port)],
+        ready=rf"console ready on {_ADDRESS}",
     )
 
 

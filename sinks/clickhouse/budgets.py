@@ -1,13 +1,15 @@
-"""What ClickHouse knows of budgets: the spend of their scopes, what changed in it, what was said of it."""
+"""What ClickHouse knows of budgets: spend of their scopes, what changed, how they stand, what was said."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sinks.clickhouse.standings import standing_table
 from sinks.clickhouse.tables import Tables
 from spendstream import alerts
 from spendstream.alerts import Alert
+from spendstream.budgets import Standing
 from spendstream.budgets.known import Changes, Reach, Window
 from spendstream.config import Secret
 from spendstream.queries import pico
@@ -156,6 +158,10 @@ class ClickHouseBudgetStore:
     async def alerts(self) -> Sequence[Alert]:
         """Return the newest state of every alert."""
         return [alerts.decode(body.encode()) for (body,) in await self._tables.rows("SELECT body FROM alert")]
+
+    async def remember(self, standings: Sequence[Standing]) -> None:
+        """Keep how budgets stand, at least one; of each five minutes the last look stays."""
+        await self._tables.insert("budget_standing_raw", standing_table(standings))
 
 
 def _within(scope: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:

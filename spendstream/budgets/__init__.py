@@ -12,7 +12,7 @@ comes back.
 
 from __future__ import annotations
 
-from spendstream.budgets.assessment import Assessment, assess
+from spendstream.budgets.assessment import Assessment, Standing, assess
 from spendstream.budgets.burn import TIERS, WINDOWS, Burning, Tier
 from spendstream.budgets.definition import Budget, BudgetBook, Calendar, Rolling
 from spendstream.budgets.files import BudgetFile, load
@@ -35,6 +35,7 @@ __all__ = [
     "Projection",
     "Rolling",
     "SpendSeries",
+    "Standing",
     "Tier",
     "assess",
     "carried",

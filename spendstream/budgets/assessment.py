@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -14,7 +15,7 @@ from spendstream.budgets.projection import Course, Exhaustion, Projection
 from spendstream.budgets.spend import SpendSeries
 from spendstream.money import round_half_even
 
-__all__ = ["Assessment", "assess"]
+__all__ = ["Assessment", "Standing", "assess"]
 
 
 class Assessment(Struct, frozen=True, kw_only=True):
@@ -42,6 +43,13 @@ class Assessment(Struct, frozen=True, kw_only=True):
     projection: Projection
     breach_calm: bool
     exhaustion: Exhaustion
+
+
+class Standing(NamedTuple):
+    """A version of a budget, and how it stands."""
+
+    budget: Budget
+    seen: Assessment
 
 
 def assess(budget: Budget, spend: SpendSeries, at: int, carried: int = 0) -> Assessment:

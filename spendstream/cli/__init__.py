@@ -28,6 +28,7 @@ _COMMANDS = {
     "load": "Send made-up traffic to a gateway.",
     "simulate": "Play a cluster and its AI calls before and after optimisation.",
     "gateway": "Run the gateway.",
+    "api": "Run the console: dashboards in a browser.",
     "collect": "Collect what a Kubernetes cluster spends.",
     "keys": "Make API keys.",
     "audit": "Look at the audit log of the gateway, and verify it.",

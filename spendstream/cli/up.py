@@ -52,7 +52,7 @@ class _Duration(click.ParamType):
 def command(*, data_dir: Path | None, no_load: bool, seconds: float | None, check: bool) -> None:
     """Run everything on this machine, and watch spend arrive.
 
-    Broker, ClickHouse, gateway, worker, sinks and a load generator run as processes of their own.
+    Broker, ClickHouse, gateway, worker, sinks, console and a load generator run as processes of their own.
     SPENDSTREAM_KAFKA and SPENDSTREAM_CLICKHOUSE take the place of the embedded ones.
     """
     config = load_config()
@@ -65,7 +65,9 @@ def command(*, data_dir: Path | None, no_load: bool, seconds: float | None, chec
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         console = Console()
-        with console.status("starting the broker, ClickHouse, the gateway, the worker and the sinks …"):
+        with console.status(
+            "starting the broker, ClickHouse, the gateway, the worker, the sinks and the console …"
+        ):
             stack = Stack(config, GATEWAY if no_load else LOAD)
             await stack.__aenter__()
         async with AsyncExitStack() as cleanup:
@@ -111,6 +113,7 @@ async def _watch(
 def _addresses(stack: Stack) -> dict[str, str]:
     gateway = stack.address("gateway")
     return {
+        "console": stack.address("console"),
         "gateway": f"{gateway}/v1" if gateway else "",
         "clickhouse": stack.clickhouse.rsplit("@", 1)[-1],
         "kafka": stack.kafka,

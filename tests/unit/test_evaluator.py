@@ -29,6 +29,7 @@ class Store:
     def __init__(self):
         self.windows = {}
         self.told = []
+        self.standings = []
         self.asked = Counter()
 
     def land(self, team, usd, at, *, arrived=None, source="s", model="gpt-4"):
@@ -66,6 +67,9 @@ class Store:
 
     async def alerts(self):
         return list(self.told)
+
+    async def remember(self, standings):
+        self.standings += standings
 
     async def close(self):
         pass
@@ -108,6 +112,19 @@ async def test_each_threshold_is_said_once_however_often_one_looks():
     store.land("search", 6, NOW)
     assert len(await watching.look(NOW + 3)) == 2
     assert await watching.look(NOW + 4) == []
+
+
+async def test_how_a_budget_stands_is_kept_whenever_it_was_looked_at():
+    store = Store()
+    watching = evaluator(store, budget("search"), budget("mail"))
+    store.land("search", 6, NOW)
+    await watching.look(NOW)
+    assert sorted((each.id, seen.spent, seen.at) for each, seen in store.standings) == [
+        ("mail", 0, NOW),
+        ("search", 6 * PICO, NOW),
+    ]
+    await watching.look(NOW + 1)
+    assert len(store.standings) == 2, "nothing was looked at"
 
 
 async def test_hundreds_of_budgets_cost_one_question_a_second():

@@ -1,0 +1,177 @@
+"""Teams & chargeback: who spends, on what, and how that has changed."""
+
+from __future__ import annotations
+
+from dashboards import variables
+from dashboards.panel import Dashboard, Panel, Row, Threshold
+from dashboards.sql import (
+    ALL_SPEND,
+    RAW_CALLS,
+    SPAN,
+    SPAN_BEFORE,
+    TIME,
+    WINDOWS,
+    money,
+    named,
+    series,
+)
+
+__all__ = ["TEAMS"]
+
+_BY_TEAM = Panel(
+    id="by-team",
+    title="Which team spends how much?",
+    description="Spend by team. The first and the last bar are whole, also where the range begins or ends "
+    "inside.",
+    kind="bars",
+    unit="usd",
+    sql=f"""
+SELECT {TIME}, {series("team", ALL_SPEND)}, {money()} AS spend
+FROM cost_window WHERE {WINDOWS} AND {ALL_SPEND}
+GROUP BY time, series ORDER BY time, series
+""",
+    width=16,
+    height=9,
+)
+
+_UNALLOCATED = Panel(
+    id="unallocated",
+    title="How much belongs to nobody?",
+    description="Spend without a team, and its share of all spend in the range.",
+    kind="stat",
+    unit="usd",
+    units={"share": "ratio"},
+    sql=f"""
+SELECT {money("sumIf(cost, team = '')")} AS unallocated, unallocated / nullIf({money()}, 0) AS share
+FROM {SPAN} WHERE {ALL_SPEND}
+""",
+    width=8,
+    height=9,
+)
+
+_CHARGEBACK = Panel(
+    id="chargeback",
+    title="What is each team charged?",
+    description="Calls of models and containers of the range, and the change against as long a time "
+    "before it.",
+    kind="table",
+    unit="usd",
+    units={"share": "ratio", "change": "ratio", "calls": "calls"},
+    sql=f"""
+SELECT {named("team")} AS team, {money("sumIf(cost, kind = 'tokens' AND recent)")} AS models,
+    {money("sumIf(cost, kind = 'pods' AND recent)")} AS containers, models + containers AS spend,
+    spend / nullIf(sum(spend) OVER (), 0) AS share, sumIf(events, kind = 'tokens' AND recent) AS calls,
+    {money("sumIf(cost, NOT recent)")} AS before, spend / nullIf(before, 0) - 1 AS change
+FROM (SELECT kind, team, cost, events, true AS recent FROM {SPAN} WHERE {ALL_SPEND}
+    UNION ALL SELECT kind, team, cost, events, false AS recent FROM {SPAN_BEFORE} WHERE {ALL_SPEND})
+GROUP BY team ORDER BY spend DESC, team LIMIT 100
+""",
+    width=24,
+    height=9,
+)
+
+_MOVERS = Panel(
+    id="movers",
+    title="Who spends more than before?",
+    description="The biggest differences against as long a time before the range, up or down.",
+    kind="ranking",
+    unit="usd",
+    sql=f"""
+SELECT {named("team")} || ' · ' || {named("project")} AS series,
+    {money("sumIf(cost, recent) - sumIf(cost, NOT recent)")} AS more
+FROM (SELECT team, project, cost, true AS recent FROM {SPAN} WHERE {ALL_SPEND}
+    UNION ALL SELECT team, project, cost, false AS recent FROM {SPAN_BEFORE} WHERE {ALL_SPEND})
+GROUP BY series ORDER BY abs(more) DESC, series LIMIT 10
+""",
+)
+
+_BY_PROJECT = Panel(
+    id="by-project",
+    title="Which projects cost most?",
+    description="Spend by team and project in the range.",
+    kind="ranking",
+    unit="usd",
+    sql=f"""
+SELECT {named("team")} || ' · ' || {named("project")} AS series, {money()} AS spend
+FROM {SPAN} WHERE {ALL_SPEND}
+GROUP BY series ORDER BY spend DESC, series LIMIT 10
+""",
+)
+
+_BY_ENVIRONMENT = Panel(
+    id="by-environment",
+    title="How much of it is production?",
+    description="Spend by environment in the range.",
+    kind="pie",
+    unit="usd",
+    sql=f"""
+SELECT {named("environment")} AS series, {money()} AS spend
+FROM {SPAN} WHERE {ALL_SPEND}
+GROUP BY series HAVING spend > 0 ORDER BY spend DESC, series LIMIT 10
+""",
+    width=8,
+)
+
+_TOP_KEYS = Panel(
+    id="top-keys",
+    title="Which API keys spend most?",
+    description="From the calls themselves, which are kept for raw_retention_days.",
+    kind="ranking",
+    unit="usd",
+    sql=f"""
+SELECT {named("key_id")} AS series, {money("sum(cost)")} AS spend
+FROM token_usage WHERE {RAW_CALLS} AND cost IS NOT NULL
+GROUP BY series ORDER BY spend DESC, series LIMIT 10
+""",
+    width=8,
+)
+
+_TOP_USERS = Panel(
+    id="top-users",
+    title="Which users spend most?",
+    description="From the calls themselves, which are kept for raw_retention_days.",
+    kind="ranking",
+    unit="usd",
+    sql=f"""
+SELECT {named("user")} AS series, {money("sum(cost)")} AS spend
+FROM token_usage WHERE {RAW_CALLS} AND cost IS NOT NULL
+GROUP BY series ORDER BY spend DESC, series LIMIT 10
+""",
+    width=8,
+)
+
+_UNPRICED = Panel(
+    id="unpriced-by-team",
+    title="Whose spend is not complete?",
+    description="Calls that no price covers are in no sum above; they count once there is a price.",
+    kind="ranking",
+    unit="calls",
+    thresholds=(Threshold(value=1, colour="orange"),),
+    sql=f"""
+SELECT {named("team")} AS series, toInt64(sum(unpriced)) AS calls
+FROM {SPAN} WHERE {ALL_SPEND}
+GROUP BY series HAVING calls > 0 ORDER BY calls DESC, series LIMIT 10
+""",
+    decimals=0,
+    width=24,
+    height=6,
+)
+
+TEAMS = Dashboard(
+    slug="teams",
+    title="Teams & chargeback",
+    description="Who spends, on what, and how that has changed.",
+    variables=(
+        variables.TEAM,
+        variables.PROJECT,
+        variables.ENVIRONMENT,
+        variables.MODEL,
+        variables.CLUSTER,
+    ),
+    since="now-7d",
+    rows=(
+        Row(title="Teams", panels=(_BY_TEAM, _UNALLOCATED, _CHARGEBACK)),
+        Row(title="Changes", panels=(_MOVERS, _BY_PROJECT)),
+        Row(title="Inside", panels=(_BY_ENVIRONMENT, _TOP_KEYS, _TOP_USERS, _UNPRICED)),
+    ),
+)

@@ -1,0 +1,1 @@
+"""The console: the same panels in a browser, for people without Grafana."""
