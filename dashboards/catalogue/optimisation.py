@@ -9,7 +9,6 @@ from dashboards.sql import CALLS, RAW_CALLS, SPAN, SPAN_BEFORE, TEAM, TIME, WIND
 
 __all__ = ["OPTIMISATION"]
 
-_RUN = "^(un)?optimized-[0-9]"
 _AVOIDED = "sum(avoided_by_cache) + sum(avoided_by_routing) + sum(avoided_by_compression)"
 _WHOLE = f"nullIf({money(f'sum(cost) + {_AVOIDED}')}, 0)"
 """What calls would have cost."""
@@ -167,21 +166,27 @@ ORDER BY "saved a month" DESC NULLS LAST, container LIMIT 50
 """,
 )
 
+
+def _of_a_run(column: str) -> str:
+    """Return the condition that a name is a simulation's run's; by prefixes, as tables are sorted by."""
+    return f"(startsWith({column}, 'unoptimized-') OR startsWith({column}, 'optimized-'))"
+
+
 _PHASES = Panel(
     id="phases",
     title="What did the simulation's phases cost?",
-    description="Calls and clusters of runs of `spendstream simulate`, which are named after their phase.",
+    description="Calls and clusters of all runs of `spendstream simulate`, which are named after their "
+    "phase, whatever the range: a simulated cluster lives in simulated weeks.",
     kind="ranking",
     unit="usd",
     sql=f"""
 SELECT series, {money("sum(amount)")} AS cost FROM (
     SELECT environment || ': calls' AS series, sum(cost) AS amount
-    FROM {SPAN} WHERE kind = 'tokens' AND match(environment, '{_RUN}') GROUP BY series
+    FROM cost_window
+    WHERE window_seconds = 86400 AND kind = 'tokens' AND {_of_a_run("environment")} GROUP BY series
     UNION ALL
     SELECT cluster || ': clusters' AS series, sum(cost) AS amount
-    FROM allocation
-    WHERE hour >= toStartOfHour($__fromTime) AND hour <= $__toTime AND match(cluster, '{_RUN}')
-    GROUP BY series)
+    FROM allocation WHERE {_of_a_run("cluster")} GROUP BY series)
 GROUP BY series ORDER BY cost DESC, series LIMIT 10
 """,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from dashboards.catalogue import DASHBOARDS
-from dashboards.grafana.boards import FOLDER, files
+from dashboards.grafana.rendering import FOLDER, files
 
 
 def main(arguments: list[str]) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from grafana_foundation_sdk.builders import bargauge, piechart, stat, table, timeseries
 from grafana_foundation_sdk.builders.common import (
+    GraphThresholdsStyleConfig,
     ReduceDataOptions,
     StackingConfig,
     VizLegendOptions,
@@ -20,6 +21,7 @@ from grafana_foundation_sdk.models.common import (
     BigValueColorMode,
     BigValueGraphMode,
     GraphDrawStyle,
+    GraphThresholdsStyleMode,
     LegendDisplayMode,
     LegendPlacement,
     SortOrder,
@@ -58,8 +60,10 @@ def drawn(panel: Panel, number: int, place: GridPos) -> model.Panel:
     builder.id(number).title(panel.title).description(panel.description).grid_pos(place)
     builder.datasource(source_of(panel)).with_target(Target(panel)).unit(_UNITS[panel.unit])
     builder.no_value("nothing")
-    if panel.thresholds and not isinstance(builder, table.Panel):
+    if not isinstance(builder, table.Panel):  # without any, Grafana paints red what is above 80
         builder.thresholds(_thresholds(panel))
+    if panel.thresholds and isinstance(builder, timeseries.Panel):
+        builder.thresholds_style(GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED))
     if panel.decimals is not None:
         builder.decimals(panel.decimals)
     for column, unit in panel.units.items():
@@ -68,7 +72,7 @@ def drawn(panel: Panel, number: int, place: GridPos) -> model.Panel:
 
 
 def _thresholds(panel: Panel) -> ThresholdsConfig:
-    steps = [model.Threshold(value=None, color="text")]
+    steps = [model.Threshold(value=None, color="blue" if panel.kind == "ranking" else "text")]
     steps += [model.Threshold(value=each.value, color=each.colour) for each in panel.thresholds]
     return ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(steps)
 

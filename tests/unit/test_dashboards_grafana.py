@@ -10,7 +10,7 @@ import yaml
 
 from dashboards.catalogue import DASHBOARDS
 from dashboards.grafana.__main__ import main
-from dashboards.grafana.boards import FOLDER, BoardModel, JSONEncoder, files
+from dashboards.grafana.rendering import FOLDER, BoardModel, JSONEncoder, files
 from dashboards.macros import TimeRange, expand
 
 REPOSITORY = Path(__file__).parents[2]
@@ -116,6 +116,14 @@ def test_a_panel_has_a_unit_and_a_legend_where_it_has_series(board, panel):
         assert panel["options"]["legend"]["showLegend"] is True
         assert panel["maxDataPoints"] <= 120, "or a month is asked of windows of minutes"
         assert panel["interval"] in ("1m", "60m")
+
+
+@each_panel
+def test_nothing_is_red_for_being_above_eighty(board, panel):
+    del board
+    steps = panel["fieldConfig"]["defaults"].get("thresholds", {}).get("steps", [])
+    assert steps or panel["type"] == "table"
+    assert all(step["value"] != 80 for step in steps)
 
 
 @each_panel

@@ -161,7 +161,7 @@ function overTime(panel, answer, width) {
   const colour = painter(found.keys());
   const stacked = panel.kind === "bars";
   const data = [...found].map(([name, { x, y }]) => ({
-    name, x, y, ...(stacked ? bar(x, answer, colour(name)) : lineOf(y, colour(name))),
+    name: escaped(name), x, y, ...(stacked ? bar(x, answer, colour(name)) : lineOf(y, colour(name))),
     text: y.map((value) => amount(value, panel.unit, panel.decimals)), textposition: "none",
     hovertemplate: `%{text}<extra>${escaped(name)}</extra>`,
   }));
@@ -191,7 +191,7 @@ function pie(panel, { columns, rows }, width) {
   const colour = painter(rows.map((row) => row[0]));
   const shown = rows.map((row) => cell(panel, columns[1], row[1]));
   return { data: [{
-    type: "pie", hole: 0.58, sort: false, direction: "clockwise", labels: rows.map((row) => row[0]), values: rows.map((row) => row[1]),
+    type: "pie", hole: 0.58, sort: false, direction: "clockwise", labels: rows.map((row) => escaped(row[0])), values: rows.map((row) => row[1]),
     text: shown, textinfo: "percent", textposition: "inside", insidetextorientation: "horizontal", automargin: true,
     hovertemplate: "%{label}<br>%{text} (%{percent})<extra></extra>",
     marker: { colors: rows.map((row) => colour(row[0])), line: { color: card, width: 2 } },
@@ -207,7 +207,7 @@ function ranking(panel, { columns, rows }, width) {
   return { data: [{
     type: "bar", orientation: "h", y: inOrder.map((_, at) => at), x: inOrder.map((row) => row[1]),
     text: inOrder.map((row) => cell(panel, columns[1], row[1])), textposition: "auto", cliponaxis: false, constraintext: "none", textangle: 0,
-    marker: { color: inOrder.map((row) => tints[colourOf(panel, row[1])]) }, customdata: inOrder.map((row) => row[0]),
+    marker: { color: inOrder.map((row) => tints[colourOf(panel, row[1])]) }, customdata: inOrder.map((row) => escaped(row[0])),
     hovertemplate: "%{customdata}: %{text}<extra></extra>", outsidetextfont: { color: ink }, insidetextfont: { color: "#ffffff" },
   }], layout: { bargap: 0.28, showlegend: false,
     xaxis: { gridcolor: line, zerolinecolor: soft, showticklabels: false, fixedrange: true },
