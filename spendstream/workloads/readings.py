@@ -52,17 +52,18 @@ class Reading(NamedTuple):
 class Readings:
     """The readings of one container that no sample has taken yet; a handful at most."""
 
-    __slots__ = ("_last", "_waiting")
+    __slots__ = ("_last", "_newest", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: tuple[Reading, ...] = ()
+        self._newest: int | None = None
         self._last: Reading | None = None
 
     def add(self, reading: Reading) -> None:
         """Take a reading; one that is no newer than the last is the same once more, and does not count."""
-        if self._last is not None and reading.at <= self._last.at:
+        if self._newest is not None and reading.at <= self._newest:
             return
-        self._last = reading
+        self._newest = reading.at
         waiting = (*self._waiting, reading)
         if len(waiting) > _MOST:
             waiting = tuple(a.plus(b) for a, b in zip(waiting[::2], waiting[1::2], strict=False)) + (
@@ -78,9 +79,10 @@ class Readings:
         taken = [reading for reading in self._waiting if reading.at <= until]
         self._waiting = self._waiting[len(taken) :]
         if taken:
+            self._last = taken[-1].mean()
             total = taken[0]
             for reading in taken[1:]:
                 total = total.plus(reading)
             return total.mean()
         last = self._last
-        return last if last is not None and start - FRESH <= last.at <= until else None
+        return last if last is not None and last.at >= start - FRESH else None

@@ -112,6 +112,17 @@ def test_usage_that_is_not_known_any_more_is_not_made_up():
     assert (late.cpu_usage, late.memory_usage) == (0, 0)
 
 
+def test_a_reading_that_came_too_late_for_a_sample_does_not_end_what_is_known_of_it():
+    opened = account()
+    opened.tell_pod(pod(states={"main": life(NOON)}), NOON)
+    opened.read("shop", "web-1", "main", Reading(NOON + 29 * SECOND, cpu=3_000_000_000, memory=100))
+    closed(opened, NOON + 30 * SECOND)
+    opened.read("shop", "web-1", "main", Reading(NOON + 61 * SECOND, cpu=1_000_000_000, memory=100))
+    for until, cores in ((60, 3), (90, 1)):
+        (event,) = [one for one in closed(opened, NOON + until * SECOND) if isinstance(one, PodUsage)]
+        assert event.cpu_usage == cores * 10**9
+
+
 def test_both_runs_of_a_container_that_was_killed_are_billed_and_told():
     status = {
         "name": "main",
