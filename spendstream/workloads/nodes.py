@@ -10,7 +10,7 @@ from spendstream.clock import to_micros
 from spendstream.events import PurchaseOption
 from spendstream.workloads.devices import devices, share
 from spendstream.workloads.manifests import Metadata, NodeManifest, ServiceManifest, VolumeManifest
-from spendstream.workloads.quantities import NANO, amount
+from spendstream.workloads.quantities import NANO, counted
 
 __all__ = ["LoadBalancer", "Node", "Volume", "created"]
 
@@ -60,8 +60,8 @@ class Node(Struct, frozen=True, kw_only=True):
             region=_first(labels, _REGION),
             instance_type=_first(labels, _TYPE),
             purchase_option=_bought(labels, manifest.spec.provider_id or ""),
-            cpu=amount(capacity.get("cpu", 0), NANO),
-            memory=amount(capacity.get("memory", 0)),
+            cpu=counted(capacity.get("cpu", 0), NANO),
+            memory=counted(capacity.get("memory", 0)),
             gpu=share(devices(capacity), replicas),
             gpu_replicas=replicas,
             accelerator=labels.get(_ACCELERATOR, ""),
@@ -90,7 +90,7 @@ class Volume(Struct, frozen=True, kw_only=True):
             created=created(manifest.metadata),
             region=_first(manifest.metadata.labels or {}, _REGION),
             storage_class=manifest.spec.storage_class_name or "",
-            capacity=amount((manifest.spec.capacity or {}).get("storage", 0)),
+            capacity=counted((manifest.spec.capacity or {}).get("storage", 0)),
             claim=(claim.namespace or "", claim.name or "") if claim else ("", ""),
         )
 

@@ -15,7 +15,7 @@ from spendstream.workloads.attribution import Attribution, Owned
 from spendstream.workloads.devices import devices
 from spendstream.workloads.manifests import ContainerManifest, ContainerStatus, PodManifest, Resources
 from spendstream.workloads.owners import Owner
-from spendstream.workloads.quantities import NANO, amount
+from spendstream.workloads.quantities import NANO, counted
 
 __all__ = ["Amounts", "Container", "Pod", "Run"]
 
@@ -50,14 +50,14 @@ class Amounts(Struct, frozen=True, kw_only=True):
         limits = (resources.limits if resources else None) or {}
         return cls(
             request=_request(resources.requests if resources else None),
-            cpu_limit=amount(limits.get("cpu", 0), NANO),
-            memory_limit=amount(limits.get("memory", 0)),
+            cpu_limit=counted(limits.get("cpu", 0), NANO),
+            memory_limit=counted(limits.get("memory", 0)),
         )
 
 
 def _request(requests: Mapping[str, str | int | float] | None) -> Request:
     given = requests or {}
-    cpu, memory = amount(given.get("cpu", 0), NANO), amount(given.get("memory", 0))
+    cpu, memory = counted(given.get("cpu", 0), NANO), counted(given.get("memory", 0))
     return Request(cpu=cpu, memory=memory, gpu=devices(given))
 
 

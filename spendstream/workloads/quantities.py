@@ -11,10 +11,12 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-__all__ = ["NANO", "amount"]
+__all__ = ["NANO", "amount", "counted"]
 
 NANO = 10**9
 """Nanocores in a core: the unit of CPU."""
+
+_MOST = 2**53  # the highest count in an event
 
 _FORM = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))([eE][+-]?\d{1,3}|[EPTGMK]i|[EPTGMkmun]?)")
 _BINARY = {f"{letter}i": 1024**power for power, letter in enumerate("KMGTPE", 1)}
@@ -38,6 +40,11 @@ def amount(quantity: str | float, per_unit: int = 1) -> int:
     if value < 0:
         raise ValueError(f"{quantity!r} is negative: expected an amount of zero or more")
     return math.ceil(value)
+
+
+def counted(quantity: str | float, per_unit: int = 1) -> int:
+    """Return `amount`, or the most that an event can say: a limit of "1E" CPUs is one that people set."""
+    return min(amount(quantity, per_unit), _MOST)
 
 
 def _factor(suffix: str) -> Fraction | int:

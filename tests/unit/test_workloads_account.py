@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spendstream.codec import PODS
 from spendstream.events import NodeUsage, PodUsage
 from spendstream.money import parse_usd
 from spendstream.workloads import Attribution, Autoscaler, Owned, Reading
@@ -55,6 +56,15 @@ def test_a_ten_second_pod_is_billed_ten_seconds():
     opened.tell_pod(pod(states={"main": life(NOON, NOON + 10 * SECOND)}), NOON + 12 * SECOND)
     assert spans(closed(opened, NOON + 30 * SECOND)) == [(NOON, NOON + 10 * SECOND)]
     assert spans(closed(opened, NOON + MINUTE)) == []
+
+
+@pytest.mark.parametrize("limits", [{"cpu": "1E"}, {"memory": "1E"}])
+def test_a_limit_beyond_all_measure_keeps_no_container_from_being_billed(limits):
+    opened = account()
+    given = container(resources={"requests": {"cpu": "1"}, "limits": limits})
+    opened.tell_pod(pod(states={"main": life(NOON)}, containers=[given]), NOON)
+    (event,) = [one for one in closed(opened, NOON + 30 * SECOND) if isinstance(one, PodUsage)]
+    assert PODS.decode(PODS.encode(event)) == event
 
 
 def test_samples_are_cut_at_full_hours():
