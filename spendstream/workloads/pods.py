@@ -136,7 +136,7 @@ class Pod(Struct, frozen=True, kw_only=True):
             owned=attribution.read(labels, metadata.annotations),
             owner=Owner.of(metadata),
             revision=next((labels[name] for name in _REVISIONS if name in labels), ""),
-            claims=tuple(_claims(manifest)),
+            claims=tuple(dict.fromkeys(_claims(manifest))),  # one that is mounted twice is one
             containers=containers,
             overhead=_request(spec.overhead),
             whole=_request(spec.resources.requests) if spec.resources and spec.resources.requests else None,

@@ -310,6 +310,17 @@ def test_a_volume_that_two_pods_share_costs_each_a_half_while_both_are_there():
     assert abs(sum(event.storage_cost for event in of_pods) - whole) <= 2
 
 
+def test_a_volume_that_a_pod_mounts_twice_is_paid_for_once():
+    claim = {"persistentVolumeClaim": {"claimName": "files"}}
+    mounted = {"volumes": [{"name": "files", **claim}, {"name": "again", **claim}]}
+    opened = account()
+    opened.tell_volume(volume("pv-1", "files"), NOON)
+    opened.tell_pod(pod("web-1", states={"main": life(NOON)}, spec=mounted), NOON)
+    found = closed(opened, NOON + 30 * SECOND)
+    (held,) = [event for event in found if isinstance(event, PodUsage) and not event.container]
+    assert held.storage_request == 100 * GIB
+
+
 HALF, QUARTER = Fraction(1, 2), Fraction(1, 4)
 EIGHTH, TWELFTH = Fraction(1, 8), Fraction(1, 12)
 
