@@ -34,14 +34,16 @@ class Used(Struct, frozen=True, kw_only=True):
 class RunRecord:
     """One run of a container."""
 
-    __slots__ = ("container", "first", "key", "number", "started", "timeline")
+    __slots__ = ("container", "first", "key", "number", "since", "started", "timeline")
 
     def __init__(
-        self, container: str, run: Run, key: bytes, timeline: Timeline[Amounts], *, first: bool
+        self, container: str, run: Run, key: bytes, timeline: Timeline[Amounts], *, since: int, first: bool
     ) -> None:
         self.container = container
         self.started = run.started
         self.number = run.number
+        self.since = since
+        """From when it was not billed when it was first told of; of that, its pod's room may have been."""
         self.first = first
         """Whether the container is the pod's first, which is told to have used the pod's network."""
         self.key = key
@@ -55,6 +57,7 @@ class RunRecord:
         start, end = pieces[0].start, pieces[-1].end
         own, network = pod.readings.get(self.container), pod.readings.get(_POD) if self.first else None
         kills = pod.oom_kills.pop(self.container, 0)
+        fresh = self.since == self.started  # none that is billed since an earlier life
         used = Used(
             container=self.container,
             reading=own.take(start, end) if own else None,
@@ -66,7 +69,7 @@ class RunRecord:
                 replace(
                     used,
                     oom_kills=kills if piece is pieces[-1] else 0,
-                    restarts=int(self.number > 0 and piece.start == self.started),
+                    restarts=int(self.number > 0 and fresh and piece.start == self.timeline.begun),
                 ),
             )
 
@@ -161,8 +164,10 @@ class PodRecord:
             record = self.runs.get((container.name, run.started))
             if record is None:
                 key = digest(self.pod.uid, container.name, str(run.started))
-                timeline = Timeline(begin(key, run.started), container.amounts)
-                record = RunRecord(container.name, run, key, timeline, first=first)
+                since = begin(key, run.started)
+                start = since if self.room is None else max(since, self.room.start)
+                timeline = Timeline(start, container.amounts)
+                record = RunRecord(container.name, run, key, timeline, since=since, first=first)
                 self.runs[container.name, run.started] = record
             if run.ended is None:
                 record.timeline.change(now, container.amounts)
@@ -173,7 +178,7 @@ class PodRecord:
     def _end_run(self, record: RunRecord, at: int, *, oom_killed: bool) -> None:
         """End a run. Of a kill it is told once: not again by one that is billed since an earlier life."""
         fresh = record.timeline.ended is None
-        unbilled = record.timeline.begun < at
+        unbilled = record.since < at
         record.timeline.end(at)
         if oom_killed and fresh and unbilled:
             self.oom_kills[record.container] = self.oom_kills.get(record.container, 0) + 1

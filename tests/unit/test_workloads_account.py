@@ -164,6 +164,38 @@ def test_while_a_container_waits_for_its_restart_the_pod_keeps_its_room():
     assert (room.cpu_request, room.memory_request) == (500_000_000, GIB)
 
 
+def scheduled(moment):
+    return {"conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": iso(moment)}]}
+
+
+def test_a_start_that_is_told_late_is_not_billed_beside_the_room_that_was_kept_for_it():
+    opened, status = account(), scheduled(NOON)
+    opened.tell_pod(pod(status=status), NOON)
+    found = closed(opened, NOON + 30 * SECOND)
+    opened.tell_pod(pod(states={"main": life(NOON + 10 * SECOND)}, status=status), NOON + 50 * SECOND)
+    found += closed(opened, NOON + MINUTE)
+    pieces = [(one.event_time, one.end_time, one.container) for one in found if isinstance(one, PodUsage)]
+    half = NOON + 30 * SECOND
+    assert pieces == [(NOON, half, ""), (half, NOON + MINUTE, "main")]
+
+
+def test_a_kill_and_a_restart_that_are_told_when_they_are_long_over_are_told_once():
+    opened, status = account(), scheduled(NOON)
+    opened.tell_pod(pod(status=status), NOON)
+    found = closed(opened, NOON + 30 * SECOND)
+    killed = {
+        "name": "main",
+        "restartCount": 1,
+        "lastState": life(NOON + SECOND, NOON + 9 * SECOND, "OOMKilled"),
+        "state": life(NOON + 20 * SECOND),
+    }
+    opened.tell_pod(pod(statuses=[killed], status=status), NOON + 50 * SECOND)
+    found += closed(opened, NOON + MINUTE)
+    found += closed(opened, NOON + 2 * MINUTE)
+    samples = [event for event in found if isinstance(event, PodUsage)]
+    assert sum(event.oom_kills for event in samples) == sum(event.restarts for event in samples) == 1
+
+
 def test_an_init_container_makes_a_pod_reserve_more_than_its_containers_request():
     opened = account()
     large = pod(
