@@ -46,7 +46,7 @@ class Account:
         self.owners = Owners()
         self.nodes: Things[Node] = Things(self._begin)
         self.volumes: Things[Volume] = Things(self._begin)
-        self.balancers: Things[LoadBalancer] = Things(self._begin)
+        self.balancers: Things[LoadBalancer] = Things(self._begin_balancer)
         self._planes: Things[str] = Things(self._begin)
         self._samples = samples
         self._billed = billed
@@ -183,6 +183,10 @@ class Account:
 
     def _begin(self, key: bytes, started: int) -> int:
         return self._billed.begin(key, started)
+
+    def _begin_balancer(self, _: bytes, created: int) -> int:
+        """Return from when a load balancer is billed: its service may be older than it."""
+        return max(created, self._billed.until)
 
     def _forget(self, uid: str) -> None:
         pod = self._pods.pop(uid).pod

@@ -34,6 +34,8 @@ class Things(Generic[F]):
     def __init__(self, begin: Begin) -> None:
         self._begin = begin
         self._things: dict[str, Thing[F]] = {}
+        self._earlier: list[Thing[F]] = []
+        """Those that were gone and are there again, as they were before, until that is billed."""
 
     def __len__(self) -> int:
         return len(self._things)
@@ -43,11 +45,14 @@ class Things(Generic[F]):
         return self._things.get(uid)
 
     def tell(self, uid: str, created: int, facts: F, now: int) -> None:
-        """Take note of how a thing is at `now`."""
+        """Take note of how a thing is at `now`: one that was gone begins anew."""
         thing = self._things.get(uid)
         if thing is None:
             key = digest(uid)
             self._things[uid] = Thing(key, Timeline(self._begin(key, created), facts))
+        elif (ended := thing.timeline.ended) is not None:
+            self._earlier.append(thing)
+            self._things[uid] = Thing(thing.key, Timeline(max(now, ended), facts))
         else:
             thing.timeline.change(now, facts)
 
@@ -69,10 +74,12 @@ class Things(Generic[F]):
 
         `also` tells where else it is to be cut, by facts and interval.
         """
-        for uid, thing in list(self._things.items()):
+        for thing in (*self._earlier, *self._things.values()):
             start = thing.timeline.start
             if pieces := thing.timeline.cut(until, also(thing.timeline.at(start), start, until)):
                 yield thing, pieces
+        self._earlier = [thing for thing in self._earlier if not thing.timeline.over]
+        for uid, thing in list(self._things.items()):
             ended = thing.timeline.ended
             if thing.timeline.over and ended is not None and ended < until - _REMEMBERED:
                 del self._things[uid]

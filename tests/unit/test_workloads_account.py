@@ -13,6 +13,7 @@ from spendstream.money import parse_usd
 from spendstream.workloads import Attribution, Autoscaler, Owned, Reading
 from spendstream.workloads.account import Account
 from spendstream.workloads.manifests import Metadata, OwnerReference
+from spendstream.workloads.nodes import LoadBalancer
 from spendstream.workloads.samples import Samples
 from spendstream.workloads.tenure import Billed
 from tests.fixtures.manifests import (
@@ -573,3 +574,37 @@ def test_what_is_remembered_grows_with_what_lives_and_not_with_time(live):
         closed(opened, moment + MINUTE)
         assert opened.pods == 0
     assert len(opened.billed.known) == 1
+
+
+def balancer(created):
+    return LoadBalancer(name="shop/web", kind="network", uid="uid-lb", created=created)
+
+
+def balanced(opened, until):
+    found = [one for one in closed(opened, until) if isinstance(one, NodeUsage)]
+    return [(one.event_time, one.end_time) for one in found if one.asset == "load-balancer"]
+
+
+def test_a_service_that_is_given_a_load_balancer_pays_from_then_on_and_not_from_its_own_beginning():
+    opened = account(Billed.nothing(NOON))
+    assert balanced(opened, NOON + 5 * MINUTE) == []
+    opened.balancers.tell("uid-lb", NOON + MINUTE, balancer(NOON + MINUTE), NOON + 5 * MINUTE + 10 * SECOND)
+    assert balanced(opened, NOON + 6 * MINUTE) == [(NOON + 5 * MINUTE, NOON + 6 * MINUTE)]
+
+
+def test_a_service_that_lost_its_load_balancer_and_is_given_it_again_pays_for_both_times():
+    opened = account(Billed.nothing(NOON))
+    opened.balancers.tell("uid-lb", NOON, balancer(NOON), NOON)
+    opened.balancers.gone("uid-lb", NOON + 10 * SECOND)
+    opened.balancers.tell("uid-lb", NOON, balancer(NOON), NOON + 20 * SECOND)
+    assert balanced(opened, NOON + 30 * SECOND) == [
+        (NOON, NOON + 10 * SECOND),
+        (NOON + 20 * SECOND, NOON + 30 * SECOND),
+    ]
+    opened.balancers.gone("uid-lb", NOON + MINUTE)
+    assert balanced(opened, NOON + 2 * MINUTE) == [(NOON + 30 * SECOND, NOON + MINUTE)]
+    for hours in (1, 2, 3):
+        assert balanced(opened, NOON + hours * HOUR) == []
+    opened.balancers.tell("uid-lb", NOON, balancer(NOON), NOON + 3 * HOUR + 10 * SECOND)
+    assert balanced(opened, NOON + 3 * HOUR + MINUTE) == [(NOON + 3 * HOUR, NOON + 3 * HOUR + MINUTE)]
+    assert len(opened.balancers) == 1
