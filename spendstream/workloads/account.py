@@ -105,7 +105,7 @@ class Account:
 
     def tell_volume(self, volume: Volume, now: int) -> None:
         """Take note of how a volume is."""
-        if any(volume.claim):
+        if any(volume.claim) and not volume.released:
             self._volume_uids[volume.claim] = volume.uid
         self.volumes.tell(volume.uid, volume.created, volume, now)
 

@@ -173,11 +173,16 @@ class _VolumeSpec(_Part, frozen=True):
     claim_ref: _Reference | None = None
 
 
+class _VolumeStatus(_Part, frozen=True):
+    phase: str | None = None
+
+
 class VolumeManifest(_Part, frozen=True):
     """A persistent volume."""
 
     metadata: Metadata
     spec: _VolumeSpec = _VolumeSpec()
+    status: _VolumeStatus = _VolumeStatus()
 
 
 class StorageClassManifest(_Part, frozen=True):

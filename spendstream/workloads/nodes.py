@@ -27,6 +27,7 @@ _BOUGHT: Mapping[str, Mapping[str, PurchaseOption]] = {
     "node.kubernetes.io/lifecycle": {"spot": "spot", "on-demand": "on-demand", "normal": "on-demand"},
 }
 _BALANCER = "service.beta.kubernetes.io/aws-load-balancer-type"
+_RELEASED = ("Released", "Failed")
 _LABEL_SPOT_ONLY = ("gce://", "azure://")  # these providers label what is spot, and nothing else
 
 
@@ -70,7 +71,10 @@ class Node(Struct, frozen=True, kw_only=True):
 
 
 class Volume(Struct, frozen=True, kw_only=True):
-    """A persistent volume, in bytes, and the claim that it is bound to: namespace and name, or empty."""
+    """A persistent volume, in bytes, and the claim that it is or was bound to: namespace and name, or empty.
+
+    When its claim was deleted it is `released`, and another claim of that name has another volume.
+    """
 
     name: str
     uid: str
@@ -79,6 +83,7 @@ class Volume(Struct, frozen=True, kw_only=True):
     storage_class: str
     capacity: int
     claim: tuple[str, str]
+    released: bool
 
     @classmethod
     def of(cls, manifest: VolumeManifest) -> Volume:
@@ -92,6 +97,7 @@ class Volume(Struct, frozen=True, kw_only=True):
             storage_class=manifest.spec.storage_class_name or "",
             capacity=counted((manifest.spec.capacity or {}).get("storage", 0)),
             claim=(claim.namespace or "", claim.name or "") if claim else ("", ""),
+            released=manifest.status.phase in _RELEASED,
         )
 
 

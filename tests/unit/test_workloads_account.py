@@ -608,3 +608,19 @@ def test_a_service_that_lost_its_load_balancer_and_is_given_it_again_pays_for_bo
     opened.balancers.tell("uid-lb", NOON, balancer(NOON), NOON + 3 * HOUR + 10 * SECOND)
     assert balanced(opened, NOON + 3 * HOUR + MINUTE) == [(NOON + 3 * HOUR, NOON + 3 * HOUR + MINUTE)]
     assert len(opened.balancers) == 1
+
+
+@pytest.mark.parametrize("order", [("old", "new"), ("new", "old")])
+def test_a_volume_that_was_released_is_not_taken_for_the_one_that_a_claim_has_now(order):
+    mounted = {"volumes": [{"name": "files", "persistentVolumeClaim": {"claimName": "files"}}]}
+    volumes = {
+        "old": volume("pv-old", "files", "10Gi", phase="Released"),
+        "new": volume("pv-new", "files", "200Gi", phase="Bound"),
+    }
+    opened = account()
+    for name in order:
+        opened.tell_volume(volumes[name], NOON)
+    opened.tell_pod(pod("web-1", states={"main": life(NOON)}, spec=mounted), NOON)
+    found = closed(opened, NOON + 30 * SECOND)
+    (held,) = [event for event in found if isinstance(event, PodUsage) and not event.container]
+    assert held.storage_request == 200 * GIB
