@@ -173,6 +173,7 @@ class Account:
             yield [self._samples.load_balancer(piece, key=balancer.key) for piece in parts]
         for plane, times in self._planes.cut(until):
             yield [self._samples.control_plane(piece, key=plane.key) for piece in times]
+        self._forget_names()
 
     def closed(self, until: int) -> None:
         """Take note that all samples up to `until` have left."""
@@ -183,6 +184,15 @@ class Account:
 
     def _begin(self, key: bytes, started: int) -> int:
         return self._billed.begin(key, started)
+
+    def _forget_names(self) -> None:
+        """Forget who had the names of nodes and the claims of volumes that are forgotten."""
+        if len(self._node_uids) > len(self.nodes):
+            self._node_uids = {name: uid for name, uid in self._node_uids.items() if self.nodes.get(uid)}
+        if len(self._volume_uids) > len(self.volumes):
+            self._volume_uids = {
+                claim: uid for claim, uid in self._volume_uids.items() if self.volumes.get(uid)
+            }
 
     def _begin_balancer(self, _: bytes, created: int) -> int:
         """Return from when a load balancer is billed: its service may be older than it."""

@@ -1,5 +1,6 @@
 """The account of a cluster: what it bills is each container's life, once, whatever happens in between."""
 
+import tracemalloc
 from fractions import Fraction
 from itertools import pairwise
 
@@ -608,6 +609,23 @@ def test_a_service_that_lost_its_load_balancer_and_is_given_it_again_pays_for_bo
     opened.balancers.tell("uid-lb", NOON, balancer(NOON), NOON + 3 * HOUR + 10 * SECOND)
     assert balanced(opened, NOON + 3 * HOUR + MINUTE) == [(NOON + 3 * HOUR, NOON + 3 * HOUR + MINUTE)]
     assert len(opened.balancers) == 1
+
+
+def test_memory_does_not_grow_with_nodes_and_volumes_that_come_and_go():
+    opened = account(Billed.nothing(NOON))
+    tracemalloc.start()
+    try:
+        for number in range(10, 50):
+            moment, name = NOON + number * 2 * HOUR, f"{number}" * 10_000
+            opened.tell_node(node(name), moment)
+            opened.tell_volume(volume(name, name), moment)
+            opened.nodes.gone(f"uid-{name}", moment)
+            opened.volumes.gone(f"uid-{name}", moment)
+            closed(opened, moment + 2 * HOUR)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 500_000
 
 
 @pytest.mark.parametrize("order", [("old", "new"), ("new", "old")])
