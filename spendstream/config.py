@@ -269,10 +269,17 @@ def _check_collector(settings: CollectorSettings) -> list[str]:
         found.append(
             f"collector: interval_s: an hour is no multiple of {settings.interval_s} s: try 30 or 60"
         )
-    address = urlsplit(settings.prometheus)
-    if settings.usage == "prometheus" and (address.scheme not in ("http", "https") or not address.hostname):
+    if settings.usage == "prometheus" and not _is_http(settings.prometheus):
         found.append("collector: prometheus: expected an address like http://prometheus:9090")
     return found
+
+
+def _is_http(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none; its text may be a piece of a password with a "#" or "/"
+        return False
 
 
 def _check_keys(values: Mapping[str, Any]) -> list[str]:

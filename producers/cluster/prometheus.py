@@ -8,11 +8,12 @@ has the GPU is in `exported_pod`, and beats the other.
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
-from aiohttp import BasicAuth, ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession, ClientTimeout
 from msgspec import Struct
 
 from producers.cluster.usage import Usage
@@ -70,9 +71,11 @@ class Prometheus:
     def __init__(self, http: ClientSession, address: Secret) -> None:
         self._http = http
         parts = urlsplit(address)
-        port = f":{parts.port}" if parts.port else ""
-        self._auth = BasicAuth(parts.username, parts.password or "") if parts.username else None
-        self._url = f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}/api/v1/query"
+        name, password = unquote(parts.username or ""), unquote(parts.password or "")
+        basic = b64encode(f"{name}:{password}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {basic}"} if name else {}
+        place = parts.netloc.rpartition("@")[2]
+        self._url = f"{parts.scheme}://{place}{parts.path.rstrip('/')}/api/v1/query"
 
     async def read(self) -> Usage:
         """Return what is used now. Raises ClusterUnavailable."""
@@ -95,7 +98,10 @@ class Prometheus:
     async def _ask(self, query: str) -> list[_Series]:
         try:
             async with self._http.post(
-                self._url, data={"query": query}, auth=self._auth, timeout=ClientTimeout(total=_ANSWER_S)
+                self._url,
+                data={"query": query},
+                headers=self._headers,
+                timeout=ClientTimeout(total=_ANSWER_S),
             ) as answer:
                 body = await answer.read()
             decoded = _answer.decode(body)
@@ -103,7 +109,9 @@ class Prometheus:
             why = str(error) or type(error).__name__
             raise ClusterUnavailable(f"Prometheus at {self._url}: {why}") from error
         except msgspec.DecodeError as error:
-            raise ClusterUnavailable(f"Prometheus at {self._url}: no answer of its API: {error}") from error
+            raise ClusterUnavailable(
+                f"Prometheus at {self._url}: answers {answer.status}, and not as its API does: {error}"
+            ) from error
         if decoded.data is None:
             raise ClusterUnavailable(f"Prometheus at {self._url}: {decoded.error or decoded.status}")
         return decoded.data.result

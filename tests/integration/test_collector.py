@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from base64 import b64decode
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -347,6 +348,35 @@ async def test_usage_comes_from_prometheus_with_gpus_and_network(cluster, tmp_pa
     assert (event.gpu_usage, event.network_received, event.network_sent) == (400, 300, 0)
     (node,) = journal.assets("node")
     assert (node.cpu_usage, node.memory_usage) == (3_500_000_000, 4096)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_prometheus_is_shown_the_name_and_password_of_its_address(host):
+    shown = []
+
+    async def answer(request):
+        shown.append(b64decode(request.headers["Authorization"].removeprefix("Basic ")).decode())
+        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": []}})
+
+    app = web.Application()
+    app.router.add_post("/api/v1/query", answer)
+    async with TestServer(app, host=host) as server, ClientSession() as http:
+        at = f"[{host}]" if ":" in host else host
+        await Prometheus(http, Secret(f"http://me:p%40ss%C3%A9@{at}:{server.port}")).read()
+    assert set(shown) == {"me:p@ssé"}
+
+
+async def test_a_prometheus_that_refuses_says_so_and_its_password_stays_unsaid():
+    async def answer(_):
+        return web.Response(status=401, text="Unauthorized")
+
+    app = web.Application()
+    app.router.add_post("/api/v1/query", answer)
+    async with TestServer(app) as server, ClientSession() as http:
+        usage = Prometheus(http, Secret(f"http://me:secret@127.0.0.1:{server.port}"))
+        with pytest.raises(ClusterUnavailable, match=r"answers 401") as caught:
+            await usage.read()
+    assert "secret" not in str(caught.value)
 
 
 async def test_usage_that_cannot_be_read_is_an_error_that_says_where(cluster, tmp_path, journal):

@@ -277,6 +277,11 @@ def test_mistakes_in_the_table_of_the_collector_say_where_they_are(tmp_path: Pat
     [
         ("interval_s = 49", "an hour is no multiple of 49 s"),
         ('usage = "prometheus"', "expected an address like"),
+        (
+            'usage = "prometheus"\nprometheus = "http://me:se#cret@prometheus:9090"',
+            "expected an address like",
+        ),
+        ('usage = "prometheus"\nprometheus = "http://[::1"', "expected an address like"),
     ],
 )
 def test_settings_of_the_collector_that_do_not_fit_are_told(tmp_path: Path, text: str, reason: str) -> None:
