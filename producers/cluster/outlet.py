@@ -1,4 +1,8 @@
-"""The way of samples into the journal: those of one thing in one record, so that they leave together."""
+"""The way of samples into the journal: those of one thing in one record, so that they leave together.
+
+Only those that no record can hold leave in several: what a node or pod owes after weeks in which it was not
+collected.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Protocol
 
 from producers.cluster.metrics import CollectorMetrics
 from producers.streams import UsageStream, stream_of
-from spendstream.codec import joined
+from spendstream.codec import MAX_EVENT_BYTES, joined
 from spendstream.events import Event
 from spendstream.patience import Waits
 
@@ -54,9 +58,12 @@ class Outlet:
                 for event in group:
                     await self._emit_one(kind, event)
                 continue
-            encoded = [kind.codec.encode(event) for event in group]
-            lines += encoded
-            size += sum(map(len, encoded))
+            for line in map(kind.codec.encode, group):
+                if size + len(line) > MAX_EVENT_BYTES:
+                    await self._emit(stream, key, lines)
+                    lines, size = [], 0
+                lines.append(line)
+                size += len(line) + 1
         await self._emit(stream, key, lines)
 
     async def _emit(self, stream: UsageStream | None, key: bytes, lines: list[bytes]) -> None:

@@ -20,14 +20,15 @@ from producers.cluster.metrics_api import MetricsApi
 from producers.cluster.outlet import Outlet
 from producers.cluster.prometheus import Prometheus
 from producers.cluster.remembered import Remembered
-from spendstream.codec import NODES, PODS
+from spendstream.codec import MAX_EVENT_BYTES, NODES, PODS
 from spendstream.config import Config, Secret
-from spendstream.errors import ClusterUnavailable, ConfigError
+from spendstream.errors import ClusterUnavailable, ConfigError, MalformedEvent
 from spendstream.patience import Waits
 from spendstream.topics import USAGE_NODES, USAGE_PODS
 from spendstream.workloads import Attribution
 from spendstream.workloads.account import Account
 from spendstream.workloads.samples import Samples
+from spendstream.workloads.tenure import Billed
 from tests.fixtures.manifests import (
     HOUR,
     MINUTE,
@@ -37,7 +38,9 @@ from tests.fixtures.manifests import (
     container,
     iso,
     life,
+    node,
     node_manifest,
+    pod,
     pod_manifest,
     volume_manifest,
 )
@@ -290,6 +293,28 @@ async def test_a_crash_between_two_records_costs_nothing(cluster, tmp_path, jour
         billed[event.pod] += event.end_time - event.event_time
     assert set(billed.values()) == {MINUTE}
     assert len(billed) == 110
+
+
+@pytest.mark.parametrize("per_record", [1, 40])
+async def test_after_weeks_away_what_a_node_owes_fits_into_records(tmp_path, per_record):
+    class Records:
+        sizes = []
+
+        def emit(self, topic, key, value, headers):
+            if len(value) > MAX_EVENT_BYTES:
+                raise MalformedEvent("too large")
+            self.sizes.append(len(value))
+
+    samples = Samples(cluster="prod", source="test", region="us-east-1", prices=PRICES)
+    account = Account(samples, Billed.nothing(NOON - 90 * 24 * HOUR), attribution=Attribution())
+    account.tell_node(node(**{f"label-{number}": "x" * 63 for number in range(20)}), NOON)
+    labels = {f"label-{number}": "x" * 63 for number in range(20)}
+    account.tell_pod(
+        pod("web", states={"main": life(NOON - 60 * 24 * HOUR)}, metadata={"labels": labels}), NOON
+    )
+    outlet = Outlet(Records(), CollectorMetrics(CollectorRegistry()), Waits(), events_per_record=per_record)
+    await outlet.send(account.close(NOON))
+    assert len(Records.sizes) > 1
 
 
 async def test_usage_comes_from_the_metrics_api(cluster, tmp_path, journal):
