@@ -21,6 +21,7 @@ _log = structlog.get_logger()
 
 _FIRST_RETRY_S = 0.2
 _LAST_RETRY_S = 15.0
+_SHORT = 10**6  # microseconds
 _WATCH_S = (240, 300)  # spread, so that not all watches begin anew together
 _GONE = 410
 
@@ -91,7 +92,10 @@ class Following:
             try:
                 if not self._version:
                     await self._list()
+                began = self._clock()
                 await self._watch()
+                if self._clock() - began < _SHORT:  # whoever ends watches at once is not to be flooded
+                    await self._pause()
             except Expired:
                 self._metrics.expired.labels(self.kind.name).inc()
                 self._behind("the API forgot what was seen last: listing again")
@@ -100,8 +104,12 @@ class Following:
                 self._metrics.errors.labels(self.kind.name).inc()
                 self._behind(str(error), forget=False)
                 _log.warning("cannot follow", kind=self.kind.name, why=str(error), retry_s=self._retry_s)
-                await self._sleep(self._retry_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
-                self._retry_s = min(2 * self._retry_s, _LAST_RETRY_S)
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait, and the next time twice as long, until something is told."""
+        await self._sleep(self._retry_s * random.uniform(0.5, 1))  # noqa: S311 - no secret
+        self._retry_s = min(2 * self._retry_s, _LAST_RETRY_S)
 
     def _behind(self, why: str, *, forget: bool = True) -> None:
         self.trouble = why

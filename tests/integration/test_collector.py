@@ -20,6 +20,7 @@ from producers.cluster.metrics_api import MetricsApi
 from producers.cluster.outlet import Outlet
 from producers.cluster.prometheus import Prometheus
 from producers.cluster.remembered import Remembered
+from producers.cluster.watching import Following, Kind
 from spendstream.codec import MAX_EVENT_BYTES, NODES, PODS
 from spendstream.config import Config, Secret
 from spendstream.errors import ClusterUnavailable, ConfigError, MalformedEvent
@@ -27,6 +28,7 @@ from spendstream.patience import Waits
 from spendstream.topics import USAGE_NODES, USAGE_PODS
 from spendstream.workloads import Attribution
 from spendstream.workloads.account import Account
+from spendstream.workloads.manifests import PodManifest
 from spendstream.workloads.samples import Samples
 from spendstream.workloads.tenure import Billed
 from tests.fixtures.manifests import (
@@ -296,14 +298,14 @@ async def test_a_crash_between_two_records_costs_nothing(cluster, tmp_path, jour
 
 
 @pytest.mark.parametrize("per_record", [1, 40])
-async def test_after_weeks_away_what_a_node_owes_fits_into_records(tmp_path, per_record):
-    class Records:
-        sizes = []
+async def test_after_weeks_away_what_a_pod_owes_fits_into_records(per_record):
+    sizes = []
 
-        def emit(self, topic, key, value, headers):
+    class Records:
+        def emit(self, _topic, _key, value, _headers):
             if len(value) > MAX_EVENT_BYTES:
                 raise MalformedEvent("too large")
-            self.sizes.append(len(value))
+            sizes.append(len(value))
 
     samples = Samples(cluster="prod", source="test", region="us-east-1", prices=PRICES)
     account = Account(samples, Billed.nothing(NOON - 90 * 24 * HOUR), attribution=Attribution())
@@ -314,7 +316,34 @@ async def test_after_weeks_away_what_a_node_owes_fits_into_records(tmp_path, per
     )
     outlet = Outlet(Records(), CollectorMetrics(CollectorRegistry()), Waits(), events_per_record=per_record)
     await outlet.send(account.close(NOON))
-    assert len(Records.sizes) > 1
+    assert len(sizes) > 1
+
+
+async def test_a_server_that_ends_each_watch_at_once_is_asked_with_pauses(cluster, tmp_path):
+    cluster.ends_watches = True
+    pauses = []
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+        await asyncio.sleep(0.01)
+
+    class Nobody:
+        def seen(self, _):
+            pass
+
+        only = lost = seen
+
+    async with KubernetesApi.connected(cluster.kubeconfig(tmp_path / "kubeconfig"), "") as api:
+        kind = Kind(name="pods", path="/api/v1/pods", manifest=PodManifest)
+        metrics = CollectorMetrics(CollectorRegistry())
+        following = Following(api, kind, Nobody(), metrics, clock=lambda: NOON, sleep=sleep)
+        task = asyncio.create_task(following.run())
+        async with asyncio.timeout(_LONG):
+            while sum("watch=" in request for request in cluster.requests) < 6:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+        task.cancel()
+    assert len(pauses) >= 5
+    assert pauses[4] > pauses[0]
 
 
 async def test_usage_comes_from_the_metrics_api(cluster, tmp_path, journal):
