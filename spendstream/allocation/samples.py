@@ -19,8 +19,7 @@ def priced_container(event: PodUsage, rates: Rates, *, storage_cost: int | None 
     """Return a sample with its costs: max(request, usage) of each resource, at its rate, for its time.
 
     What is requested is paid for whether used or not, and so is what is used above it. `storage_cost` is the
-    container's share of its volumes (see `spendstream.allocation.volumes`); without it, what it requests of
-    storage costs the rate of storage.
+    container's share of its volumes; without it, what it requests of storage costs the rate of storage.
     """
     start, end = event.event_time, event.end_time
     cpu = _part(rates.cpu, max(event.cpu_request, event.cpu_usage), start, end)
