@@ -46,7 +46,17 @@ class Remembered:
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self._path)
+            _sync(self._path.parent)
         except OSError as error:
             raise TransientError(
                 f"{self._path}: cannot be written: {error.strerror}", retry_after=1.0
             ) from error
+
+
+def _sync(directory: Path) -> None:
+    """Return when the names in a directory are on disk: else a crash can bring the file before back."""
+    opened = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import stat
 from base64 import b64decode
 from collections import defaultdict
 from contextlib import asynccontextmanager
@@ -509,3 +511,16 @@ def test_state_that_cannot_be_read_begins_anew(tmp_path):
     remembered = Remembered(tmp_path, "prod")
     (tmp_path / f"{b'prod'.hex()}.billed").write_bytes(json.dumps({"since": 1}).encode())
     assert remembered.load(NOON).since == NOON
+
+
+def test_what_was_billed_is_on_disk_with_its_name_when_it_is_saved(tmp_path, monkeypatch):
+    written, fsync = [], os.fsync
+
+    def noted(file):
+        written.append(stat.S_ISDIR(os.fstat(file).st_mode))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    Remembered(tmp_path, "prod").save(Billed.nothing(NOON))
+    assert written == [False, True]
+    assert Remembered(tmp_path, "prod").load(NOON + HOUR) == Billed.nothing(NOON)
