@@ -127,8 +127,8 @@ class Following:
                 self.kind.path, self.kind.query, after, metadata_only=self.kind.metadata_only
             )
             for item in page.items or ():
-                if (found := self._tell(item, self._listener.seen)) is not None:
-                    uids.add(found.metadata.uid)
+                found = self._tell(item, self._listener.seen)
+                uids.add(found.metadata.uid if found is not None else _uid(item))
             after = page.metadata.continue_
             if not after:
                 break
@@ -192,6 +192,14 @@ class Following:
 class _Status(Struct, frozen=True):
     code: int = 0
     message: str = ""
+
+
+def _uid(raw: msgspec.Raw) -> str:
+    """Return the uid of an object of which the rest cannot be read: it is there all the same."""
+    try:
+        return _bookmark.decode(raw).metadata.uid
+    except msgspec.DecodeError:
+        return ""
 
 
 class _Bookmark(Struct, frozen=True):

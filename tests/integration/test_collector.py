@@ -458,6 +458,30 @@ async def test_an_object_that_makes_no_sense_is_left_out_and_counted(cluster, tm
         assert one.count("unreadable", kind="pods") == 1
 
 
+async def test_an_object_that_cannot_be_read_any_more_is_not_taken_for_one_that_is_gone(cluster, tmp_path):
+    seen, only = [], []
+
+    class Noting:
+        def seen(self, manifest):
+            seen.append(manifest.metadata.uid)
+
+        def only(self, uids):
+            only.append(uids)
+
+    odd = [{"name": "main", "restartCount": "many"}]
+    await cluster.put("pods", pod_manifest("odd", statuses=odd))
+    async with KubernetesApi.connected(cluster.kubeconfig(tmp_path / "kubeconfig"), "") as api:
+        kind = Kind(name="pods", path="/api/v1/pods", manifest=PodManifest)
+        metrics = CollectorMetrics(CollectorRegistry())
+        following = Following(api, kind, Noting(), metrics, clock=lambda: NOON, sleep=asyncio.sleep)
+        task = asyncio.create_task(following.run())
+        async with asyncio.timeout(_LONG):
+            while not only:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+        task.cancel()
+    assert (seen, only) == ([], [{"uid-odd"}])
+
+
 async def test_workloads_are_found_through_metadata_alone(cluster, tmp_path, journal):
     def owned(kind, name, uid):
         return {"ownerReferences": [{"kind": kind, "name": name, "uid": uid, "controller": True}]}
