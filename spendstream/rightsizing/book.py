@@ -2,7 +2,8 @@
 
 Usage moves a target a little every day; only what differs by more than a tenth, or for another reason, is
 news. A recommendation counts as applied once the container requests what it says, by whoever's hand; from
-then on its days are watched for breaches, while new recommendations of the container are made beside it.
+then on its days are watched for breaches, for as long as that is so; new recommendations of the container are
+made beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from msgspec import structs
 
 from spendstream.allocation import Rates
 from spendstream.recommendations import FollowUp, Recommendation
-from spendstream.rightsizing.days import Container, ContainerDay
+from spendstream.rightsizing.days import DAY, Container, ContainerDay
 from spendstream.rightsizing.histogram import MEMORY
 from spendstream.rightsizing.savings import per_hour
 
@@ -23,6 +24,7 @@ FOLLOWED = 14
 """Full days for which an applied recommendation is followed up."""
 
 _MATERIAL = 0.1
+_LATE = DAY  # for what comes late of the last day that is followed
 
 
 class RecommendationBook:
@@ -44,7 +46,7 @@ class RecommendationBook:
             news.append(followed)
         if before is None:
             news.append(fresh)
-        elif _is_applied(before, fresh):
+        elif before.state == "open" and _is_in_force(before, fresh):
             news += [_applied(before, fresh, days, rates), fresh]
         elif _differs(before, fresh):
             news += [_superseded(before, fresh.at)] if before.id != fresh.id else []
@@ -68,6 +70,8 @@ class RecommendationBook:
                 del self._proposed[recommendation.whose]
         elif recommendation.state != "superseded":
             self._proposed[recommendation.whose] = recommendation
+            if self._is_applied(recommendation):
+                del self._applied[recommendation.whose]
         elif self._is_proposed(recommendation):
             del self._proposed[recommendation.whose]
 
@@ -75,11 +79,15 @@ class RecommendationBook:
         proposed = self._proposed.get(recommendation.whose)
         return proposed is not None and proposed.id == recommendation.id
 
+    def _is_applied(self, recommendation: Recommendation) -> bool:
+        applied = self._applied.get(recommendation.whose)
+        return applied is not None and applied.id == recommendation.id
 
-def _is_applied(before: Recommendation, fresh: Recommendation) -> bool:
-    """Tell whether a container requests now what `before` proposed."""
+
+def _is_in_force(proposal: Recommendation, fresh: Recommendation) -> bool:
+    """Tell whether a container requests now what was proposed."""
     requested = fresh.cpu.current, fresh.memory.current
-    return before.state == "open" and requested == (before.cpu.target, before.memory.target)
+    return requested == (proposal.cpu.target, proposal.memory.target)
 
 
 def _since(fresh: Recommendation, days: Sequence[ContainerDay]) -> int:
@@ -115,7 +123,7 @@ def _followed(
 ) -> Recommendation | None:
     """Return an applied recommendation with what its days since have shown; None if that is nothing new."""
     known = applied.follow_up
-    if known is None or known.days >= FOLLOWED:
+    if known is None or not _is_in_force(applied, fresh) or fresh.at > _end(known.applied_at) + _LATE:
         return None
     follow_up = _follow_up(applied, known.applied_at, fresh.replicas, days, rates)
     if (follow_up.days, follow_up.breaches) == (known.days, known.breaches):
@@ -126,7 +134,7 @@ def _followed(
 def _follow_up(
     applied: Recommendation, since: int, replicas: float, days: Sequence[ContainerDay], rates: Rates
 ) -> FollowUp:
-    full = [day for day in days if day.start >= since][:FOLLOWED]
+    full = [day for day in days if since <= day.start < _end(since)]
     cpu, memory = (round((each.current - each.target) * replicas) for each in (applied.cpu, applied.memory))
     return FollowUp(
         applied_at=since,
@@ -134,6 +142,11 @@ def _follow_up(
         breaches=sum(_is_breached(day, applied.memory.target) for day in full),
         saved_per_hour=per_hour(cpu, memory, rates),
     )
+
+
+def _end(since: int) -> int:
+    """Return when the full days after `since` are over."""
+    return since + -since % DAY + FOLLOWED * DAY
 
 
 def _is_breached(day: ContainerDay, request: int) -> bool:

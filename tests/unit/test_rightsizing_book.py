@@ -99,6 +99,35 @@ def test_an_applied_one_is_followed_for_two_weeks():
     assert found == list(range(1, FOLLOWED + 1))
 
 
+def test_a_breach_late_on_the_last_day_of_the_two_weeks_is_told():
+    days = history(14)
+    book, _, settings = applied_after(days)
+    for number in range(14, 14 + FOLLOWED):
+        days.append(container_day(number, **settings))
+        read(book, days)
+    days[-1] = container_day(14 + FOLLOWED - 1, oom_kills=1, **settings)
+    followed = [each for each in read(book, days) if each.state == "applied"]
+    assert [(each.follow_up.days, each.follow_up.breaches) for each in followed] == [(FOLLOWED, 1)]
+
+
+def test_one_that_was_undone_is_followed_no_longer():
+    days = history(14)
+    book, _, settings = applied_after(days)
+    days.append(container_day(14, **settings))
+    read(book, days)
+    days += [container_day(15), container_day(16)]
+    assert states(read(book, days)) == ["superseded", "open"]
+
+
+def test_the_same_one_again_after_it_was_undone_is_open_and_stays_so():
+    days = history(14)
+    book, first, settings = applied_after(days)
+    read(book, [*days, container_day(14, **settings)])
+    superseded, again = read(book, days, START + 16 * DAY)
+    assert (superseded.state, again.state, again.id) == ("superseded", "open", first.id)
+    assert read(book, days, START + 17 * DAY) == []
+
+
 def test_a_book_that_starts_again_says_nothing_twice():
     days = history(14)
     book, first, settings = applied_after(days)
