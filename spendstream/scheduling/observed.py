@@ -71,16 +71,19 @@ def observed(nodes: Iterable[NodeUsage], containers: Iterable[PodUsage]) -> tupl
 
 
 def changed(nodes: Iterable[Node], changes: Mapping[str, Resources]) -> tuple[Node, ...]:
-    """Return nodes whose pods request more or less, by workload ("namespace/name"); others stay."""
+    """Return nodes whose pods request more or less, by workload ("namespace/name"); others stay.
+
+    So does a pod that requests less than it should lose: it was changed since.
+    """
     return tuple(
-        replace(
-            node,
-            pods=tuple(
-                replace(pod, requests=pod.requests + changes.get(pod.workload, NOTHING)) for pod in node.pods
-            ),
-        )
+        replace(node, pods=tuple(_changed(pod, changes.get(pod.workload, NOTHING)) for pod in node.pods))
         for node in nodes
     )
+
+
+def _changed(pod: Pod, change: Resources) -> Pod:
+    requests = pod.requests + change
+    return replace(pod, requests=requests) if NOTHING.within(requests) else pod
 
 
 def changes_of(proposals: Iterable[Recommendation]) -> Mapping[str, Resources]:

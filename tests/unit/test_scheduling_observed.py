@@ -105,6 +105,12 @@ def test_smaller_requests_let_nodes_go_that_could_not_before() -> None:
     assert (guarded.nodes, guarded.per_hour) == (0, 0)
 
 
+def test_a_pod_that_was_changed_since_is_not_changed_again() -> None:
+    nodes = observed([node("a")], [container("w-1", "a", 0.25), container("w-2", "a", 1)])
+    [found] = changed(nodes, {"shop/w": Resources(cpu=-3 * CORE // 4)})
+    assert [pod.requests.cpu for pod in found.pods] == [CORE // 4, CORE // 4]
+
+
 def test_larger_requests_can_cost_a_node_that_could_have_gone() -> None:
     nodes = observed([node("a"), node("b")], [container("w-1", "a", 4), container("w-2", "b", 4)])
     grown = what_if(nodes, {"shop/w": Resources(cpu=CORE)})
