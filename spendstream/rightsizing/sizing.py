@@ -148,11 +148,9 @@ def _memory(
     settings: Settings, days: Sequence[ContainerDay], rule: Rule, doubt: Reason | None, *, held: bool
 ) -> Decision:
     current, peaks = settings.memory_request, [day.memory_peak for day in days]
-    allowed = max(current, settings.memory_limit)
-    if any(
-        day.oom_kills and max(day.settings.memory_request, day.settings.memory_limit) >= allowed
-        for day in days
-    ):
+    allowed = _allowed(settings)
+    with_before = zip(days, [*days[:1], *days], strict=False)
+    if any(day.oom_kills and _held(day.settings, before.settings) >= allowed for day, before in with_before):
         target = _up(after_oom(max(peaks), allowed), MIB)
         return Decision(current=current, target=target, verdict="raise", reason="oom-killed")
     if doubt is None and "memory" in _scaled_on(settings):
@@ -160,6 +158,19 @@ def _memory(
     if doubt is None and not held:
         doubt = "failed-back-test"
     return _decided(_Need(current, max(peaks), rule.memory(peaks), MIB, _LEAST_MEMORY), doubt, rule)
+
+
+def _held(day: Settings, before: Settings) -> int:
+    """Return the memory with which a day's containers were killed.
+
+    A day knows only what it ended with. So where that is more than the day before, kills were for the less.
+    """
+    held = _allowed(day)
+    return min(held, _allowed(before)) if bool(day.memory_limit) == bool(before.memory_limit) else held
+
+
+def _allowed(settings: Settings) -> int:
+    return max(settings.memory_request, settings.memory_limit)
 
 
 class _Need(NamedTuple):

@@ -80,6 +80,15 @@ def test_an_oom_kill_is_past_once_memory_was_raised_above_it():
     assert decided(days)[1].reason == "over-provisioned"
 
 
+def test_an_oom_kill_is_past_even_if_memory_was_raised_on_the_same_day():
+    days = history(7, memory_request=GIB // 2)
+    days += [container_day(7, oom_kills=1, memory_request=2 * GIB)]
+    days += [container_day(number, memory_request=2 * GIB) for number in range(8, 14)]
+    assert decided(days)[1].reason == "over-provisioned"
+    days += [container_day(14, oom_kills=1, memory_request=2 * GIB)]
+    assert decided(days)[1].reason == "oom-killed"
+
+
 def test_memory_that_would_have_exceeded_the_recommendation_before_is_refused():
     peaks = [100 * MIB] * 10 + [600 * MIB] * 4
     days = [container_day(number, memory=peak, memory_request=4 * GIB) for number, peak in enumerate(peaks)]
