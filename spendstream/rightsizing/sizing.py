@@ -41,6 +41,7 @@ Reason = Literal[
 ]
 
 _STOPS_A_RAISE = frozenset({"autoscaled", "recent-deploy"})
+_YIELDS_TO_AUTOSCALING = frozenset({None, "short-history"})
 _SETTLED = DAY  # a new revision is not judged by what its predecessor used
 _MILLI = NANO // 1000
 _LEAST_CPU, _LEAST_MEMORY = 10 * _MILLI, 100 * MIB
@@ -138,7 +139,7 @@ def _doubt(
 
 
 def _cpu(settings: Settings, cores: float, doubt: Reason | None, rule: Rule) -> Decision:
-    if doubt is None and "cpu" in _scaled_on(settings):
+    if doubt in _YIELDS_TO_AUTOSCALING and "cpu" in _scaled_on(settings):
         doubt = "autoscaled"
     need = _Need(settings.cpu_request, cores / rule.margin * NANO, cores * NANO, _MILLI, _LEAST_CPU)
     return _decided(need, doubt, rule)
@@ -153,7 +154,7 @@ def _memory(
     if any(day.oom_kills and _held(day.settings, before.settings) >= allowed for day, before in with_before):
         target = _up(after_oom(max(peaks), allowed), MIB)
         return Decision(current=current, target=target, verdict="raise", reason="oom-killed")
-    if doubt is None and "memory" in _scaled_on(settings):
+    if doubt in _YIELDS_TO_AUTOSCALING and "memory" in _scaled_on(settings):
         doubt = "autoscaled"
     if doubt is None and not held:
         doubt = "failed-back-test"

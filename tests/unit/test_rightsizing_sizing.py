@@ -67,6 +67,12 @@ def test_what_an_autoscaler_scales_on_is_refused_and_the_rest_is_not():
     assert memory.verdict == "lower"
 
 
+def test_what_an_autoscaler_scales_on_is_not_raised_however_little_is_known():
+    cpu, memory = decided(history(1, cores=2.0, memory=2 * GIB, scaled_on="cpu,memory"))
+    assert (cpu.verdict, cpu.reason) == ("refused", "autoscaled")
+    assert (memory.verdict, memory.reason) == ("refused", "autoscaled")
+
+
 def test_an_oom_kill_raises_memory_above_what_it_was_killed_with():
     days = [*history(7), container_day(7, oom_kills=1, memory_limit=2 * GIB)]
     memory = decided(days)[1]
