@@ -77,12 +77,13 @@ class PostSender:
 
 def seconds_in(retry_after: str) -> float | None:
     """Return the seconds to wait that a Retry-After tells, as a number or as a date; None for none."""
+    seconds: float
     try:
-        seconds = float(int(retry_after))
+        seconds = int(retry_after)
     except ValueError:
         try:
             moment = parsedate_to_datetime(retry_after)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         seconds = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - clock.now()).total_seconds()
     return min(max(seconds, 0.0), _LONGEST_S)

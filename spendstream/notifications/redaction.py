@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
@@ -27,3 +28,6 @@ def _secrets(channel: Channel) -> Iterator[str]:
         if part and len(part) >= _LEAST:
             yield part
             yield unquote(part)
+    if url.username or url.password:
+        login = f"{unquote(url.username or '')}:{unquote(url.password or '')}"
+        yield b64encode(login.encode()).decode()  # which is how it is sent

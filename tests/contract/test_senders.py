@@ -190,11 +190,34 @@ async def test_a_webhook_may_have_a_user_in_its_url(
     assert receiver.headers[0]["authorization"] == "Basic " + b64encode(b"us3r:p4ss").decode()
 
 
+async def test_a_user_in_the_url_is_not_quoted_in_the_form_in_which_it_is_sent(
+    receiver: HttpReceiver, http: aiohttp.ClientSession
+) -> None:
+    sent = b64encode(b"us3r:p4ss").decode()
+    receiver.says = f"what is Basic {sent}?"
+    receiver.answers.append((400, {}))
+    channel = replace(at(receiver.url.replace("//", "//us3r:p4ss@"), "webhook"), key=Secret())
+    assert str(await failure(PostSender(channel, http))).endswith("what is Basic ***?")
+
+
 @pytest.mark.parametrize(
     ("retry_after", "seconds"),
     [("0", 0), ("120", 120), ("-1", 0), ("999999999", 3600), ("", None), ("soon", None), ("1.5", None)],
 )
 def test_a_retry_after_is_seconds(retry_after: str, seconds: float | None) -> None:
+    assert seconds_in(retry_after) == seconds
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [
+        ("9" * 400, 3600),
+        ("-" + "9" * 400, 0),
+        ("Mon, 1 Jan 2030 00:00:99999999999 GMT", None),
+        ("Mon, 1 Jan 99999999999 00:00:00 GMT", None),
+    ],
+)
+def test_a_retry_after_beyond_all_numbers_does_no_harm(retry_after: str, seconds: float | None) -> None:
     assert seconds_in(retry_after) == seconds
 
 
