@@ -125,7 +125,9 @@ def _check_current(found: Recommendation, workload: Mapping[str, Any]) -> None:
     """Raise Outdated unless the workload requests what it did when the recommendation was made."""
     for container in containers_of(workload):
         if container["name"] == found.container:
-            requests = (container.get("resources") or {}).get("requests") or {}
+            resources = container.get("resources") or {}
+            # a pod requests its limits where its template requests nothing
+            requests = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
             now = amount(requests.get("cpu", 0), NANO), amount(requests.get("memory", 0))
             if now != (found.cpu.current, found.memory.current):
                 there = f"{cpu_quantity(now[0])} {memory_quantity(now[1])}"

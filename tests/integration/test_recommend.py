@@ -140,6 +140,18 @@ async def test_with_yes_requests_change_and_the_rest_stays(
     assert (app["image"], sidecar["name"]) == ("shop:1", "sidecar")
 
 
+async def test_a_workload_that_has_only_limits_requests_those(
+    spendstream: Any, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    manifest = deployment()
+    app = manifest["spec"]["template"]["spec"]["containers"][0]
+    app["resources"] = {"limits": {"cpu": "1", "memory": "1Gi"}}
+    await cluster.put("deployments", manifest, "apps/v1")
+    output = await told(await spendstream("apply", str(OPEN.id), "--yes", *way_to(cluster, tmp_path)))
+    assert "applied to Deployment shop/legacy-app" in output
+    assert containers(cluster)[0]["resources"]["requests"]["cpu"] == cpu_quantity(OPEN.cpu.target)
+
+
 @pytest.mark.parametrize(
     ("manifest", "reason"),
     [
