@@ -103,7 +103,12 @@ def _differs(before: Recommendation, fresh: Recommendation) -> bool:
             return True
         if abs(new.target - old.target) > _MATERIAL * old.target:
             return True
-    return False
+    return _raised_limits(before, before) != _raised_limits(before, fresh)
+
+
+def _raised_limits(proposal: Recommendation, fresh: Recommendation) -> Sequence[bool]:
+    """Tell of which limits, as they are in `fresh`, a proposal has to raise."""
+    return 0 < fresh.cpu_limit < proposal.cpu.target, 0 < fresh.memory_limit < proposal.memory.target
 
 
 def _superseded(recommendation: Recommendation, now: int) -> Recommendation:

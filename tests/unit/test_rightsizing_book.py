@@ -155,3 +155,11 @@ def test_a_larger_limit_alone_is_no_news():
     book = RecommendationBook()
     read(book, history(14, memory_limit=4 * GIB))
     assert read(book, history(14, memory_limit=5 * GIB)) == []
+
+
+def test_a_limit_that_need_not_be_raised_any_more_is_news():
+    book = RecommendationBook()
+    (first,) = read(book, history(14, memory=800 * MIB, memory_request=GIB // 2, memory_limit=850 * MIB))
+    (again,) = read(book, history(14, memory=800 * MIB, memory_request=GIB // 2, memory_limit=5 * GIB))
+    assert (first.id, "limits" in first.patch) == (again.id, True)
+    assert (again.state, "limits" in again.patch) == ("open", False)
