@@ -39,15 +39,16 @@ LOAD = GATEWAY | {"load"}
 class Stack:
     """Runs `parts`, and the broker and ClickHouse if the configuration does not place them elsewhere.
 
-    With no parts it is ClickHouse alone.
+    With no parts it is ClickHouse alone. `settings` are variables that every part is given.
 
     `restarts` counts, by part, how often a part ended by itself and was started again. The embedded broker
     is not restarted: what it held is gone, so its end is the end of the stack, and is told.
     """
 
-    def __init__(self, config: Config, parts: frozenset[str]) -> None:
+    def __init__(self, config: Config, parts: frozenset[str], settings: Mapping[str, str] = {}) -> None:
         self._config = config
         self._parts = parts
+        self._settings = settings
         self._gateway_port = _free(config.gateway_port)
         self._processes: dict[str, Process] = {}
         self._watchers: list[asyncio.Task[None]] = []
@@ -145,6 +146,7 @@ class Stack:
 
     def _environment(self) -> Mapping[str, str]:
         return {
+            **self._settings,
             "SPENDSTREAM_KAFKA": self.kafka,
             "SPENDSTREAM_CLICKHOUSE": self.clickhouse,
             "SPENDSTREAM_DATA_DIR": str(self._config.data_dir),

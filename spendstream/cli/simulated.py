@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
@@ -49,6 +50,7 @@ SELECT
     (SELECT count() FROM token_usage WHERE environment = {run:String})
 """
 _T = TypeVar("_T")
+_TELL_NOBODY = {"SPENDSTREAM_CONFIG": os.devnull, "SPENDSTREAM_SLACK_WEBHOOK": ""}
 _GATEWAY = Part.command("gateway", ready=r"gateway ready on (?P<address>\S+)")
 
 
@@ -176,9 +178,12 @@ class Site:
 
 @asynccontextmanager
 async def site(config: Config, stamp: str, size: Size = Size()) -> AsyncIterator[Site]:  # noqa: B008  # it is frozen
-    """Start a local stack and yield a place to play phases on; names of runs end in `stamp`."""
+    """Start a local stack and yield a place to play phases on; names of runs end in `stamp`.
+
+    Its parts read no configuration file: alerts of made-up spend go to no channel.
+    """
     console = Console(stderr=True)
-    stack = Stack(config, PIPELINE)
+    stack = Stack(config, PIPELINE, _TELL_NOBODY)
     with console.status("starting the broker, ClickHouse, the worker and the sinks …"):
         await stack.__aenter__()
     async with AsyncExitStack() as cleanup:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from click.testing import CliRunner
 
 from producers.simulation.comparison import Comparison
@@ -90,6 +91,25 @@ def what_can_go(folder: Path, cluster: str) -> dict[str, Any]:
     assert ran.exit_code == 0, ran.output
     found: dict[str, Any] = json.loads(ran.stdout)[cluster]
     return found
+
+
+def test_alerts_of_a_simulation_go_to_no_channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "spendstream.toml"
+    file.write_text('[[channel]]\nname = "tickets"\nkind = "webhook"\nurl = "http://127.0.0.1:1/"\n', "utf-8")
+    monkeypatch.setenv("SPENDSTREAM_CONFIG", str(file))
+    monkeypatch.setenv("SPENDSTREAM_SLACK_WEBHOOK", "http://127.0.0.1:1/")
+
+    async def metrics() -> str:
+        async with (
+            site(Config(data_dir=tmp_path / "stack"), "quiet", SMALL) as stage,
+            ClientSession() as http,
+            http.get(stage._stack.address("sink")) as answer,
+        ):
+            return await answer.text()
+
+    found = asyncio.run(metrics())
+    assert 'sink="alerts"' in found
+    assert 'sink="channel ' not in found
 
 
 def test_nothing_is_optimized_that_has_not_been_simulated(tmp_path: Path) -> None:
