@@ -10,6 +10,7 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sinks.clickhouse.clusters import newest_nodes
 from sinks.clickhouse.recommendations import listed
@@ -45,7 +46,7 @@ def command(*, cluster: str, as_json: bool) -> None:
         click.echo(_JSON.encode({name: _values(*each) for name, each in found.items()}))
         return
     for name, (nodes, plans) in found.items():
-        _show(Console(), name, nodes, plans)
+        _show(Console(markup=False, emoji=False), name, nodes, plans)
 
 
 async def _asked(config: Config, cluster: str) -> Mapping[str, tuple[Sequence[Node], WhatIf]]:
@@ -88,7 +89,8 @@ def _plan(plan: Consolidation) -> Mapping[str, Any]:
 
 
 def _show(console: Console, cluster: str, nodes: Sequence[Node], plans: WhatIf) -> None:
-    console.print(f"[bold]{cluster}[/]: {len(nodes)} nodes, {format_usd(price(nodes))} an hour")
+    costs = f": {len(nodes)} nodes, {format_usd(price(nodes))} an hour"
+    console.print(Text.assemble((cluster, "bold"), costs))
     for title, plan in (("as it is", plans.now), ("with the open recommendations", plans.then)):
         table = Table("node", "saves an hour", "", box=None, header_style="bold", padding=(0, 2))
         table.columns[1].justify = "right"

@@ -67,7 +67,7 @@ def command(
     if not found:
         click.echo(f"nothing is {' or '.join(states)}: a recommendation takes three days of usage")
         return
-    Console().print(_table(found))
+    Console(markup=False, emoji=False).print(_table(found))
 
 
 @command.command("show")

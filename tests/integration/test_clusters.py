@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 import pytest
+from click.testing import CliRunner
+from msgspec.structs import replace
 
 from sinks.clickhouse.clusters import newest_nodes
 from sinks.clickhouse.migrations import migrate
@@ -14,6 +17,7 @@ from sinks.clickhouse.store import ClickHouseStore
 from sinks.clickhouse.tables import Tables
 from spendstream.adapters.clickhouse import connect
 from spendstream.batches import Batch
+from spendstream.cli.nodes import command
 from spendstream.clock import now_micros
 from spendstream.config import Config, Secret
 from spendstream.events import NodeUsage, PodUsage
@@ -109,6 +113,17 @@ async def test_a_cluster_is_as_its_newest_samples_show_it(url: Secret) -> None:
     ]
     assert {pod.requests.cpu for each in nodes for pod in each.pods} == {3 * NANO}
     assert {each.offer.hourly_price for each in nodes} == {PRICE}
+
+
+async def test_a_cluster_is_called_what_it_is_called_whatever_that_looks_like(
+    url: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ClickHouseStore(url)
+    await land(store, NODES, [replace(node(1), id=UUID(int=3 << 64), cluster="[/b] :smile:")])
+    await store.close()
+    monkeypatch.setenv("SPENDSTREAM_CLICKHOUSE", str(url))
+    result = await asyncio.to_thread(CliRunner().invoke, command, [])
+    assert "[/b] :smile:: 1 nodes" in result.output
 
 
 async def test_a_recommendation_says_which_nodes_can_go_once_it_is_applied(url: Secret) -> None:

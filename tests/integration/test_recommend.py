@@ -76,6 +76,14 @@ async def test_refused_ones_are_listed_when_asked_for(spendstream: Any) -> None:
     assert "nothing is applied" in await told(await spendstream("--state", "applied"))
 
 
+async def test_a_name_is_shown_as_it_is_whatever_it_looks_like(spendstream: Any, clickhouse_url: str) -> None:
+    odd = recommend(LEGACY._replace(workload="[/b] :smile:"), history(), START + 14 * DAY, OPENCOST)
+    tables = Tables(Secret(clickhouse_url))
+    await land_recommendations(tables, [(odd, now_micros() // 1000)])
+    await tables.close()
+    assert "shop/[/b] :smile:" in await told(await spendstream())
+
+
 async def test_json_is_the_recommendation_as_it_is_on_the_wire(spendstream: Any) -> None:
     output = await told(await spendstream("--json", "--workload", "legacy-app"))
     assert json.loads(output)["id"] == str(OPEN.id)
