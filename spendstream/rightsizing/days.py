@@ -103,7 +103,7 @@ class ContainerDay(NamedTuple):
     @property
     def replicas(self) -> float:
         """How many there were on average, while there was one."""
-        return self.seconds * SECOND / (self.last - self.first)
+        return self.seconds * SECOND / max(self.last - self.first, SECOND)
 
 
 def _earliest(one: Mapping[str, int], two: Mapping[str, int]) -> Mapping[str, int]:

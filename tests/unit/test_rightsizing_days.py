@@ -77,3 +77,7 @@ def test_the_newest_settings_are_told_and_since_when_a_revision_is_there():
 def test_a_sample_of_less_than_a_second_counts_as_one():
     (days,) = gathered([sample(end_time=START + 5)]).values()
     assert days[0].seconds == 1
+
+
+def test_a_replica_that_was_there_for_less_than_a_second_is_one():
+    assert day_of(sample(0, end_time=START + 10_000)).replicas == 1
