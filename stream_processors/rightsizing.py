@@ -72,6 +72,7 @@ class RecommendationWatcher:
         self._book: RecommendationBook | None = None
         self._rates: Mapping[str, Rates] = {}
         self._turn = -1
+        self._looks = 0
 
     def rest(self) -> None:
         """Forget what was said: someone else looks from now on."""
@@ -87,15 +88,16 @@ class RecommendationWatcher:
         turn = now // _TURN
         if turn == self._turn:
             return []
-        if self._book is None or turn % _MOST_TURNS == 0:
+        if self._book is None or self._looks % _MOST_TURNS == 0:
             self._rates = await self._store.rates()  # of a day, so they move slowly
         if self._book is None:
             self._book = RecommendationBook(await self._store.standing())
         for cluster, (newest, containers) in (await self._store.clusters()).items():
             slots = min(-(-containers // _TOGETHER), _MOST_TURNS)
             priced = self._rates.get(cluster, Rates())
-            await self._look_at(self._book, cluster, min(newest, now), priced, (turn % slots, slots))
+            await self._look_at(self._book, cluster, min(newest, now), priced, (self._looks % slots, slots))
         self._turn = turn
+        self._looks += 1  # and not the turn: a look that takes longer than one would pass some by
         return []
 
     async def _look_at(

@@ -249,6 +249,22 @@ async def test_many_containers_take_turns(landed: Landed) -> None:
     assert sorted(each.workload for each in said) == sorted(name.workload for name in names)
 
 
+async def test_looks_that_take_longer_than_a_turn_pass_no_container_by(landed: Landed) -> None:
+    names = [f"app-{number}" for number in range(101)]
+    for name in names:
+        await landed.days(history(4), LEGACY._replace(workload=name))
+    said: list[str] = []
+
+    async def publish(news: Sequence[Recommendation]) -> None:
+        said.extend(each.workload for each in news)
+
+    watcher = RecommendationWatcher(ClickHouseRecommendationStore(landed.url), publish)
+    for moment in turns(START + 4 * DAY, 4)[::2]:
+        await watcher.look(moment)
+    await watcher.close()
+    assert sorted(said) == sorted(names)
+
+
 async def test_what_could_not_be_published_is_said_at_the_next_turn(landed: Landed) -> None:
     await landed.days(history())
     said: list[Recommendation] = []
