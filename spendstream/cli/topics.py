@@ -85,7 +85,8 @@ async def _row(servers: str, topic: Topic) -> Row:
 
 def _show(rows: list[Row]) -> None:
     table = Table(header_style="bold")
-    for name in ("topic", "state", "partitions", "kept", "keyed by", "holds"):
+    table.add_column("topic", no_wrap=True)
+    for name in ("state", "partitions", "kept", "keyed by", "holds"):
         table.add_column(name, overflow="fold", justify="right" if name == "partitions" else "left")
     for row in rows:
         kept = "newest of each key" if row.retention_ms is None else f"{row.retention_ms // _DAY_MS} days"
