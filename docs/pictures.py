@@ -70,9 +70,7 @@ def _console(data: Path) -> Iterator[str]:
 
 def _take(address: str) -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport=WIDE, reduced_motion="reduce")
         for name, place in PAGES.items():
             page.goto(f"{address}/{place}")
