@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 UV     := uv==0.13.8
 
+# Every process compiles what it imports anew without bytecode: a second of each start.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-kafka test-clients check format docs dashboards lock benchmark clean
 
 demo: $(READY)

@@ -155,7 +155,7 @@ def test_the_numbers_are_behind_every_chart(visit: Visit) -> None:
         assert "The numbers are below." in charts.nth(at).get_attribute("aria-label")
     visit.page.locator(".behind summary").first.click()
     rows = visit.page.locator(".behind").first.locator("tbody tr")
-    assert rows.count() > 5
+    rows.nth(5).wait_for()
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d", rows.first.locator("td").first.inner_text())
 
 

@@ -22,7 +22,7 @@ from spendstream.topics import DEAD_LETTERS, USAGE_TOKENS
 from tests.fixtures.kafka import read_topic
 from tests.fixtures.stack import BROKERS, Pipeline, kafka_of, running, send, until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("pipeline")]
 
 BESIDE = Path(__file__).parents[3] / "shared" / "data"
 TRACES = Path(os.environ.get("SPENDSTREAM_TRACES", BESIDE))

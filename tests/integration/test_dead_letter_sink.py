@@ -16,6 +16,8 @@ from tests.fixtures.stack import Pipeline, running, until
 
 NOW_MS = now_micros() // 1000
 
+pytestmark = pytest.mark.xdist_group("dead_letter_sink")
+
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:

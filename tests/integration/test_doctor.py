@@ -15,7 +15,7 @@ from spendstream.topics import ALL_TOPICS, USAGE_TOKENS
 from tests.e2e import accounts
 from tests.fixtures.stack import Pipeline, free_port, until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("doctor")]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fixtures.stack import BROKERS, Pipeline, free_port, kafka_of, running, until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("probes")]
 
 
 @pytest.fixture(scope="module", params=BROKERS)

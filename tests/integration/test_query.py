@@ -16,6 +16,8 @@ ROW = """
 SELECT 'a, "b"' AS team, toDecimal128('0.000000000001', 12) AS cost, CAST(NULL AS Nullable(Int8)) AS none
 """
 
+pytestmark = pytest.mark.xdist_group("query")
+
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:

@@ -37,7 +37,7 @@ from tests.fixtures.accounting import measured
 from tests.fixtures.focus_validator import failures
 from tests.fixtures.stack import Pipeline, running
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("reports")]
 
 SECOND = 10**6
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND

@@ -33,6 +33,8 @@ LATER = {
     "output_per_million": "9",
 }
 
+pytestmark = pytest.mark.xdist_group("repricing")
+
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:

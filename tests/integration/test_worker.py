@@ -10,7 +10,7 @@ import pytest
 from tests.e2e import accounts
 from tests.fixtures.stack import BROKERS, Pipeline, kafka_of, running, until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("worker")]
 
 
 @pytest.fixture(scope="module", params=BROKERS)
