@@ -17,7 +17,7 @@ from spendstream.topics import ALERTS
 from tests.fixtures.alerting import alert, resolved
 from tests.fixtures.stack import BROKERS, Pipeline, kafka_of, running, until
 
-pytestmark = [pytest.mark.xdist_group("alerts"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("alerts"), pytest.mark.timeout(180)]
 
 CONFIG = """
 slack_webhook = "{talk}"
@@ -123,7 +123,6 @@ def test_a_channel_that_is_away_holds_up_no_other_and_is_told_all_when_it_is_bac
     assert len(hook.states) == 4
 
 
-@pytest.mark.slow
 def test_another_sink_says_the_rest_when_one_dies(pipeline: Pipeline, hook: Receiver) -> None:
     pipeline.start("sink-2")
     states = [alert(number, team=f"team-{number}") for number in range(1, 13)]  # a message each

@@ -7,6 +7,8 @@ from collections import defaultdict
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from spendstream.codec import NODES, PODS
 from spendstream.money import dollars
 from spendstream.topics import USAGE_NODES, USAGE_PODS
@@ -19,6 +21,7 @@ _BY_NODE = (
 )
 
 
+@pytest.mark.slow
 def test_allocation_is_the_bill_whatever_happened_on_the_way(tmp_path: Path) -> None:
     rnd = random.Random(5)
     assets, containers = cluster(rnd)

@@ -20,7 +20,7 @@ from spendstream.money import PICO
 from spendstream.topics import USAGE_TOKENS
 from tests.fixtures.stack import BROKERS, Pipeline, kafka_of, running, until
 
-pytestmark = [pytest.mark.xdist_group("budgets"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("budgets"), pytest.mark.timeout(120)]
 
 BUDGETS = """
 [[budgets]]
@@ -123,7 +123,6 @@ def until_remembered(pipeline: Pipeline, messages: int) -> None:
     until(lambda: pipeline.value(count) == messages, f"{messages} messages sent")
 
 
-@pytest.mark.slow
 def test_every_threshold_is_said_once_though_worker_and_sink_are_killed(
     pipeline: Pipeline, slack: Slack
 ) -> None:

@@ -219,6 +219,7 @@ def check_that_there_was_some_of_each(pipeline: Pipeline) -> None:
     assert all(count >= 20 for count in counts[0]), dict(zip(conditions, counts[0], strict=True))
 
 
+@pytest.mark.slow
 def test_an_aborted_stream_is_never_counted_higher_than_the_provider_charges(pipeline: Pipeline) -> None:
     slow = profile(tokens_per_second=200.0, mean_output_tokens=400, cached_input=0.0)
     early = profile(tokens_per_second=200.0, mean_output_tokens=400, cached_input=0.25)

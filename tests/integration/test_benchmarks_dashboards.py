@@ -11,6 +11,7 @@ from benchmarks.dashboards import main
 from dashboards.catalogue import DASHBOARDS
 
 
+@pytest.mark.slow
 def test_every_panel_is_asked_over_a_day_and_over_thirty(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,7 +33,7 @@ LATER = {
     "output_per_million": "9",
 }
 
-pytestmark = pytest.mark.xdist_group("repricing")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("repricing")]
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +78,12 @@ def books(pipeline: Pipeline) -> list[tuple[object, ...]]:
     return sorted((*said, Decimal(cost or 0), tokens) for *said, cost, tokens in [*rows, *windows])
 
 
-@pytest.mark.slow
 def test_without_a_price_nothing_is_sent(pipeline: Pipeline) -> None:
     said = pipeline.run("reprice")
     assert "0 events sent with their costs, $0.00; 200 stay unpriced" in said
     assert "homemade" in said
 
 
-@pytest.mark.slow
 def test_a_price_of_the_admin_api_counts_beneath_the_file_s_for_its_own_time(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
