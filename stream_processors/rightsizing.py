@@ -70,6 +70,7 @@ class RecommendationWatcher:
         self._store = store
         self._publish = publish
         self._book: RecommendationBook | None = None
+        self._clusters: frozenset[str] = frozenset()
         self._rates: Mapping[str, Rates] = {}
         self._turn = -1
         self._looks = 0
@@ -77,6 +78,7 @@ class RecommendationWatcher:
     def rest(self) -> None:
         """Forget what was said: someone else looks from now on."""
         self._book = None
+        self._clusters = frozenset()
         self._turn = -1
 
     async def close(self) -> None:
@@ -88,11 +90,13 @@ class RecommendationWatcher:
         turn = now // _TURN
         if turn == self._turn:
             return []
-        if self._book is None or self._looks % _MOST_TURNS == 0:
+        clusters = await self._store.clusters()
+        if clusters.keys() != self._clusters or self._looks % _MOST_TURNS == 0:
             self._rates = await self._store.rates()  # of a day, so they move slowly
+            self._clusters = frozenset(clusters)
         if self._book is None:
             self._book = RecommendationBook(await self._store.standing())
-        for cluster, (newest, containers) in (await self._store.clusters()).items():
+        for cluster, (newest, containers) in clusters.items():
             slots = min(-(-containers // _TOGETHER), _MOST_TURNS)
             priced = self._rates.get(cluster, Rates())
             await self._look_at(self._book, cluster, min(newest, now), priced, (self._looks % slots, slots))

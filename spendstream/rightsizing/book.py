@@ -1,7 +1,7 @@
 """The book of recommendations: which one of a container is news, and what became of those that were applied.
 
 Usage moves a target a little every day; only what differs by more than a tenth, or for another reason, is
-news. A recommendation counts as applied once the container requests what it says, by whoever's hand; from
+news; so is what it saves, once there is a price. A recommendation counts as applied once the container requests what it says, by whoever's hand; from
 then on its days are watched for breaches, for as long as that is so; new recommendations of the container are
 made beside it.
 """
@@ -103,6 +103,8 @@ def _differs(before: Recommendation, fresh: Recommendation) -> bool:
             return True
         if abs(new.target - old.target) > _MATERIAL * old.target:
             return True
+    if before.freed_per_hour is None and fresh.freed_per_hour is not None:
+        return True
     return _raised_limits(before, before) != _raised_limits(before, fresh)
 
 

@@ -41,6 +41,7 @@ PODS = Source("pods", "usage.pods", 0, "one")
 NODES = Source("nodes", "usage.nodes", 0, "one")
 ARRIVED = now_micros() // 1000  # retention counts from here
 TURN = 10 * SECOND
+PRICE = parse_usd("0.384")  # of a node in an hour
 TABLES = ("container_day_state", "allocation_window_state", "recommendation_raw")
 
 
@@ -61,6 +62,28 @@ class Landed:
             for place, day in enumerate(days)
         ]
         await self.usage.land_windows(source, states, ARRIVED)
+
+    async def node(self) -> None:
+        """Land three hours of a node."""
+        nodes = [
+            priced_asset(
+                NodeUsage(
+                    id=derived_id(START, b"node", hour),
+                    event_time=START + hour * HOUR_MICROS,
+                    end_time=START + (hour + 1) * HOUR_MICROS,
+                    source="test",
+                    cluster="prod",
+                    node="one",
+                    hourly_price=PRICE,
+                    cpu_capacity=8 * NANO,
+                    memory_capacity=32 * GIB,
+                )
+            )
+            for hour in range(3)
+        ]
+        added = tally(Batch([Entry(place, node, ARRIVED) for place, node in enumerate(nodes)]))
+        states = [WindowState(key, each.last, each.measures) for key, each in added.items()]
+        await self.usage.land_windows(NODES, states, ARRIVED)
 
     async def publish(self, news: Sequence[Recommendation]) -> None:
         await land_recommendations(self.tables, [(each, ARRIVED) for each in news])
@@ -146,28 +169,9 @@ async def test_days_come_oldest_first_since_a_time_and_each_workload_in_one_slot
 
 
 async def test_a_clusters_rates_are_what_its_nodes_cost(landed: Landed) -> None:
-    price = parse_usd("0.384")
-    nodes = [
-        priced_asset(
-            NodeUsage(
-                id=derived_id(START, b"node", hour),
-                event_time=START + hour * HOUR_MICROS,
-                end_time=START + (hour + 1) * HOUR_MICROS,
-                source="test",
-                cluster="prod",
-                node="one",
-                hourly_price=price,
-                cpu_capacity=8 * NANO,
-                memory_capacity=32 * GIB,
-            )
-        )
-        for hour in range(3)
-    ]
-    added = tally(Batch([Entry(place, node, ARRIVED) for place, node in enumerate(nodes)]))
-    states = [WindowState(key, each.last, each.measures) for key, each in added.items()]
-    await landed.usage.land_windows(NODES, states, ARRIVED)
+    await landed.node()
     rates = (await landed.recommendations.rates())["prod"]
-    exact = node_rates(price, cpu=8 * NANO, memory=32 * GIB)
+    exact = node_rates(PRICE, cpu=8 * NANO, memory=32 * GIB)
     for found, expected in ((rates.cpu, exact.cpu), (rates.memory, exact.memory)):
         assert found is not None
         assert expected is not None
@@ -228,6 +232,25 @@ async def test_a_container_that_is_gone_is_superseded(landed: Landed) -> None:
     await landed.days([container_day(number) for number in range(14, 18)], LEGACY._replace(workload="alive"))
     said = await looked(landed, START + 18 * DAY)
     assert ("legacy-app", "superseded") in [(each.workload, each.state) for each in said]
+
+
+async def test_a_cluster_that_appears_while_we_watch_is_recommended_for_with_its_prices(
+    landed: Landed,
+) -> None:
+    said: list[Recommendation] = []
+
+    async def publish(news: Sequence[Recommendation]) -> None:
+        said.extend(news)
+
+    watcher = RecommendationWatcher(ClickHouseRecommendationStore(landed.url), publish)
+    before, after = turns(START + 14 * DAY, 2)
+    await watcher.look(before)
+    await landed.node()
+    await landed.days(history())
+    await watcher.look(after)
+    await watcher.close()
+    (found,) = said
+    assert (found.freed_per_hour or 0) > 0
 
 
 async def test_many_containers_take_turns(landed: Landed) -> None:

@@ -1,6 +1,6 @@
 """The book of recommendations: what is news, what was applied, and what came of it."""
 
-from spendstream.allocation import OPENCOST
+from spendstream.allocation import OPENCOST, Rates
 from spendstream.rightsizing.book import FOLLOWED, RecommendationBook
 from spendstream.rightsizing.days import DAY, Container
 from spendstream.rightsizing.recommending import recommend
@@ -9,9 +9,9 @@ from tests.fixtures.containers import GIB, MIB, START, container_day, history
 LEGACY = Container("prod", "shop", "Deployment", "legacy-app", "app")
 
 
-def read(book, days, now=None):
-    fresh = recommend(LEGACY, days, now or days[-1].last, OPENCOST)
-    news = list(book.read(fresh, days, OPENCOST))
+def read(book, days, now=None, rates=OPENCOST):
+    fresh = recommend(LEGACY, days, now or days[-1].last, rates)
+    news = list(book.read(fresh, days, rates))
     book.note(news)
     return news
 
@@ -48,6 +48,17 @@ def test_a_materially_different_one_supersedes_the_one_before():
     assert (superseded.id, superseded.state) == (first.id, "superseded")
     assert second.state == "open"
     assert second.memory.target > first.memory.target
+
+
+def test_what_a_recommendation_saves_is_news_once_there_is_a_price():
+    book = RecommendationBook()
+    (unpriced,) = read(book, history(14), rates=Rates())
+    (priced,) = read(book, history(14))
+    assert unpriced.freed_per_hour is None
+    assert priced.freed_per_hour > 0
+    assert priced.id == unpriced.id
+    assert read(book, history(14)) == []
+    assert read(book, history(14), rates=Rates()) == []
 
 
 def test_one_that_is_refused_now_supersedes_the_one_before():
