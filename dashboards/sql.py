@@ -20,8 +20,10 @@ __all__ = [
     "WHOSE",
     "WINDOWS",
     "chosen",
+    "largest",
     "money",
     "named",
+    "over_time",
     "rolling",
     "series",
 ]
@@ -85,3 +87,22 @@ def series(column: str, where: str, most: int = 9) -> str:
         f"ORDER BY sum(cost) DESC, {column} LIMIT {most}"
     )
     return f"if({column} IN ({dearest}), {named(column)}, '(other)') AS series"
+
+
+def over_time(column: str, where: str, amount: str, most: int = 9) -> str:
+    """Return the question for a series of each name in a column; `amount` is an expression with its name."""
+    return f"""
+SELECT {TIME}, {series(column, where, most)}, {amount}
+FROM cost_window WHERE {WINDOWS} AND {where}
+GROUP BY time, series ORDER BY time, series
+"""
+
+
+def largest(name: str, amount: str, called: str, source: str, *, above_zero: bool = False) -> str:
+    """Return the question for the ten names with the largest amounts; `source` follows FROM."""
+    having = f"HAVING {called} > 0 " if above_zero else ""
+    return f"""
+SELECT {name} AS series, {amount} AS {called}
+FROM {source}
+GROUP BY series {having}ORDER BY {called} DESC, series LIMIT 10
+"""

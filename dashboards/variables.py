@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards.panel import Variable
 
-__all__ = ["CLUSTER", "ENVIRONMENT", "MODEL", "PROJECT", "TEAM"]
+__all__ = ["ALL", "CLUSTER", "ENVIRONMENT", "MODEL", "PROJECT", "TEAM"]
 
 
 def _variable(name: str, label: str, description: str) -> Variable:
@@ -22,3 +22,4 @@ PROJECT = _variable("project", "Project", "Only the spend of these projects")
 ENVIRONMENT = _variable("environment", "Environment", "Only spend in these environments")
 MODEL = _variable("model", "Model", "Only calls of these models; Kubernetes is not narrowed by it")
 CLUSTER = _variable("cluster", "Cluster", "Only these clusters; calls of models are not narrowed by it")
+ALL = (TEAM, PROJECT, ENVIRONMENT, MODEL, CLUSTER)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dashboards import variables
+from dashboards.catalogue.shared import avoided_by
 from dashboards.panel import Dashboard, Panel, Row, Threshold
-from dashboards.sql import CALLS, RAW_CALLS, SPAN, TIME, WINDOWS, money, named, series
+from dashboards.sql import CALLS, RAW_CALLS, SPAN, TIME, WINDOWS, largest, money, named, over_time
 
 __all__ = ["AI_SPEND"]
 
@@ -26,11 +27,7 @@ _COST_PER_HOUR = Panel(
     description="Cost of calls as dollars an hour, by model.",
     kind="bars",
     unit="usd",
-    sql=f"""
-SELECT {TIME}, {series("model", CALLS)}, {money()} {_PER_HOUR} AS cost
-FROM cost_window WHERE {WINDOWS} AND {CALLS}
-GROUP BY time, series ORDER BY time, series
-""",
+    sql=over_time("model", CALLS, f"{money()} {_PER_HOUR} AS cost"),
 )
 
 _TOKENS_PER_HOUR = Panel(
@@ -57,11 +54,7 @@ _MODELS = Panel(
     description="Calls by model in the range.",
     kind="pie",
     unit="calls",
-    sql=f"""
-SELECT {named("model")} AS series, sum(events) AS calls
-FROM {SPAN} WHERE {CALLS}
-GROUP BY series ORDER BY calls DESC, series LIMIT 10
-""",
+    sql=largest(named("model"), "sum(events)", "calls", f"{SPAN} WHERE {CALLS}"),
     width=8,
 )
 
@@ -71,11 +64,7 @@ _COST_BY_MODEL = Panel(
     description="Cost of calls by model in the range.",
     kind="ranking",
     unit="usd",
-    sql=f"""
-SELECT {named("model")} AS series, {money()} AS cost
-FROM {SPAN} WHERE {CALLS}
-GROUP BY series ORDER BY cost DESC, series LIMIT 10
-""",
+    sql=largest(named("model"), money(), "cost", f"{SPAN} WHERE {CALLS}"),
     width=8,
 )
 
@@ -85,11 +74,7 @@ _COST_BY_PROVIDER = Panel(
     description="Cost of calls by provider in the range.",
     kind="pie",
     unit="usd",
-    sql=f"""
-SELECT {named("provider")} AS series, {money()} AS cost
-FROM {SPAN} WHERE {CALLS}
-GROUP BY series HAVING cost > 0 ORDER BY cost DESC, series LIMIT 10
-""",
+    sql=largest(named("provider"), money(), "cost", f"{SPAN} WHERE {CALLS}", above_zero=True),
     width=8,
 )
 
@@ -143,9 +128,7 @@ _SAVINGS = Panel(
     kind="bars",
     unit="usd",
     sql=f"""
-SELECT {TIME}, {money("sum(avoided_by_cache)")} {_PER_HOUR} AS cache,
-    {money("sum(avoided_by_routing)")} {_PER_HOUR} AS routing,
-    {money("sum(avoided_by_compression)")} {_PER_HOUR} AS "shorter prompts"
+SELECT {TIME}, {avoided_by(_PER_HOUR)}
 FROM cost_window WHERE {WINDOWS} AND {CALLS}
 GROUP BY time ORDER BY time
 """,
@@ -157,12 +140,12 @@ _PER_MILLION = Panel(
     description="Cost of calls divided by their input and output tokens, by model.",
     kind="time_series",
     unit="usd",
-    sql=f"""
-SELECT {TIME}, {series("model", CALLS, most=6)},
-    {money()} * 1000000 / nullIf(sum(input_tokens) + sum(output_tokens), 0) AS cost
-FROM cost_window WHERE {WINDOWS} AND {CALLS}
-GROUP BY time, series ORDER BY time, series
-""",
+    sql=over_time(
+        "model",
+        CALLS,
+        f"{money()} * 1000000 / nullIf(sum(input_tokens) + sum(output_tokens), 0) AS cost",
+        most=6,
+    ),
 )
 
 _PER_CALL = Panel(
@@ -216,11 +199,7 @@ _ERRORS = Panel(
     kind="time_series",
     unit="ratio",
     thresholds=(Threshold(value=0.05, colour="red"),),
-    sql=f"""
-SELECT {TIME}, {series("model", CALLS, most=6)}, sum(errors) / nullIf(sum(events), 0) AS failed
-FROM cost_window WHERE {WINDOWS} AND {CALLS}
-GROUP BY time, series ORDER BY time, series
-""",
+    sql=over_time("model", CALLS, "sum(errors) / nullIf(sum(events), 0) AS failed", most=6),
 )
 
 _LATENCY = Panel(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dashboards import variables
-from dashboards.catalogue.shared import NEWEST_STANDING
+from dashboards.catalogue.shared import ABOUT_BUDGETS, NEWEST_STANDING, USED
 from dashboards.panel import Dashboard, Panel, Row, Threshold
 from dashboards.sql import TEAM, chosen, money
 
 __all__ = ["BUDGETS"]
 
-_USED = (Threshold(value=0.8, colour="orange"), Threshold(value=1, colour="red"))
 _AT = "$__timeInterval(at) AS time"
 _HISTORY = f"FROM budget_standing WHERE $__timeFilter(at) AND {chosen('owner', 'team')}"
 
@@ -21,7 +20,7 @@ _STANDING = Panel(
     kind="table",
     unit="usd",
     units={"used": "ratio", "breach": "ratio"},
-    thresholds=_USED,
+    thresholds=USED,
     sql=f"""
 SELECT name AS budget, owner, {money("spent")} AS spent, {money("remaining")} AS left,
     {money("allowed")} AS allowed, spent / nullIf(allowed, 0) AS used,
@@ -107,7 +106,7 @@ _TOLD = Panel(
     sql=f"""
 SELECT started_at AS since, state, severity, team AS team, title
 FROM alert
-WHERE kind IN ('budget_threshold', 'burn_rate', 'budget_forecast') AND $__timeFilter(started_at) AND {TEAM}
+WHERE {ABOUT_BUDGETS} AND $__timeFilter(started_at) AND {TEAM}
 ORDER BY since DESC, title LIMIT 50
 """,
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dashboards import variables
-from dashboards.catalogue.shared import ALLOCATED, RECOMMENDED
+from dashboards.catalogue.shared import ALLOCATED, HOURS, RECOMMENDED, a_month
 from dashboards.panel import Dashboard, Panel, Row, Threshold
-from dashboards.sql import PODS, SPAN, TIME, WHOSE, WINDOWS, chosen, money, named, series
+from dashboards.sql import PODS, SPAN, WHOSE, chosen, largest, money, named, over_time
 
 __all__ = ["KUBERNETES"]
 
@@ -67,11 +67,7 @@ _BY_NAMESPACE = Panel(
     "range begins or ends inside.",
     kind="bars",
     unit="usd",
-    sql=f"""
-SELECT {TIME}, {series("namespace", PODS)}, {money()} AS cost
-FROM cost_window WHERE {WINDOWS} AND {PODS}
-GROUP BY time, series ORDER BY time, series
-""",
+    sql=over_time("namespace", PODS, f"{money()} AS cost"),
     width=16,
 )
 
@@ -81,11 +77,7 @@ _BY_CLUSTER = Panel(
     description="Cost of containers by cluster in the range.",
     kind="pie",
     unit="usd",
-    sql=f"""
-SELECT {named("cluster")} AS series, {money()} AS cost
-FROM {SPAN} WHERE {PODS}
-GROUP BY series HAVING cost > 0 ORDER BY cost DESC, series LIMIT 10
-""",
+    sql=largest(named("cluster"), money(), "cost", f"{SPAN} WHERE {PODS}", above_zero=True),
     width=8,
 )
 
@@ -119,10 +111,10 @@ _RIGHTSIZING = Panel(
     unit="usd",
     units={"confidence": "ratio", "days": "number"},
     sql=f"""
-SELECT namespace, workload, container, {money("freed_per_hour")} * 730 AS "freed a month", confidence, days,
-    arrayStringConcat(reasons, '; ') AS why
-FROM recommendation WHERE state = 'open' AND {RECOMMENDED}
-ORDER BY "freed a month" DESC NULLS LAST, namespace, workload, container LIMIT 50
+SELECT cluster, namespace, workload, container, {a_month("freed_per_hour")} AS "freed a month", confidence,
+    round(days, 1) AS days, arrayStringConcat(reasons, '; ') AS why
+FROM recommendation WHERE state = 'open' AND {RECOMMENDED} AND {chosen("cluster")}
+ORDER BY "freed a month" DESC NULLS LAST, cluster, namespace, workload, container LIMIT 50
 """,
     width=24,
     height=6,
@@ -199,13 +191,13 @@ _SPOT = Panel(
     description="Price of the nodes by how they were bought.",
     kind="pie",
     unit="usd",
-    sql=f"""
-SELECT {named("purchase_option")} AS series, {money()} AS spend
-FROM node_hour
-WHERE hour >= toStartOfHour($__fromTime) AND hour <= $__toTime
-    AND {chosen("cluster")}
-GROUP BY series HAVING spend > 0 ORDER BY spend DESC, series LIMIT 10
-""",
+    sql=largest(
+        named("purchase_option"),
+        money(),
+        "spend",
+        f"node_hour WHERE {HOURS} AND {chosen('cluster')}",
+        above_zero=True,
+    ),
     width=8,
 )
 
@@ -219,7 +211,7 @@ _SELF_HOSTED = Panel(
 SELECT {named("team")} || ' · ' || {named("project")} AS series,
     {money("sum(pod_cost)")} * 1000000 / sum(tokens) AS "per million"
 FROM unit_cost
-WHERE hour >= toStartOfHour($__fromTime) AND hour <= $__toTime AND {WHOSE}
+WHERE {HOURS} AND {WHOSE}
 GROUP BY team, project HAVING sum(pod_cost) > 0 AND sum(tokens) > 0
 ORDER BY "per million" DESC, series LIMIT 10
 """,

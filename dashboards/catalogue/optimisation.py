@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from dashboards import variables
-from dashboards.catalogue.shared import RECOMMENDED
+from dashboards.catalogue.shared import AVOIDED, RECOMMENDED, a_month, avoided_by
 from dashboards.panel import Dashboard, Panel, Row
-from dashboards.sql import CALLS, RAW_CALLS, SPAN, SPAN_BEFORE, TEAM, TIME, WINDOWS, money, named, series
+from dashboards.sql import (
+    CALLS,
+    RAW_CALLS,
+    SPAN,
+    SPAN_BEFORE,
+    TEAM,
+    TIME,
+    WINDOWS,
+    largest,
+    money,
+    named,
+    over_time,
+)
 
 __all__ = ["OPTIMISATION"]
 
-_AVOIDED = "sum(avoided_by_cache) + sum(avoided_by_routing) + sum(avoided_by_compression)"
-_WHOLE = f"nullIf({money(f'sum(cost) + {_AVOIDED}')}, 0)"
+_WHOLE = f"nullIf({money(f'sum(cost) + {AVOIDED}')}, 0)"
 """What calls would have cost."""
 
 _REALISED = Panel(
@@ -22,9 +33,7 @@ _REALISED = Panel(
     unit="usd",
     units={"share": "ratio"},
     sql=f"""
-SELECT {money("sum(avoided_by_cache)")} AS cache, {money("sum(avoided_by_routing)")} AS routing,
-    {money("sum(avoided_by_compression)")} AS "shorter prompts",
-    {money(_AVOIDED)} / {_WHOLE} AS share
+SELECT {avoided_by()}, {money(AVOIDED)} / {_WHOLE} AS share
 FROM {SPAN} WHERE {CALLS}
 """,
     width=16,
@@ -53,9 +62,7 @@ _OVER_TIME = Panel(
     kind="time_series",
     unit="ratio",
     sql=f"""
-SELECT {TIME}, {money("sum(avoided_by_cache)")} / {_WHOLE} AS cache,
-    {money("sum(avoided_by_routing)")} / {_WHOLE} AS routing,
-    {money("sum(avoided_by_compression)")} / {_WHOLE} AS "shorter prompts"
+SELECT {TIME}, {avoided_by(f"/ {_WHOLE}")}
 FROM cost_window WHERE {WINDOWS} AND {CALLS}
 GROUP BY time ORDER BY time
 """,
@@ -67,11 +74,7 @@ _MIX = Panel(
     description="Calls by model, those that cost most in the range by themselves.",
     kind="bars",
     unit="calls",
-    sql=f"""
-SELECT {TIME}, {series("model", CALLS)}, sum(events) AS calls
-FROM cost_window WHERE {WINDOWS} AND {CALLS}
-GROUP BY time, series ORDER BY time, series
-""",
+    sql=over_time("model", CALLS, "sum(events) AS calls"),
 )
 
 _ROUTES = Panel(
@@ -96,11 +99,7 @@ _BY_TEAM = Panel(
     description="What the cache, routing and shorter prompts avoided, by team in the range.",
     kind="ranking",
     unit="usd",
-    sql=f"""
-SELECT {named("team")} AS series, {money(_AVOIDED)} AS saved
-FROM {SPAN} WHERE {CALLS}
-GROUP BY series HAVING saved > 0 ORDER BY saved DESC, series LIMIT 10
-""",
+    sql=largest(named("team"), money(AVOIDED), "saved", f"{SPAN} WHERE {CALLS}", above_zero=True),
 )
 
 _OUTCOMES = Panel(
@@ -140,7 +139,7 @@ _RECOMMENDATIONS = Panel(
     units={"confidence": "ratio"},
     sql=f"""
 SELECT id, namespace || '/' || workload || '/' || container AS container, team,
-    {money("freed_per_hour")} * 730 AS "freed a month", confidence, arrayStringConcat(reasons, '; ') AS why,
+    {a_month("freed_per_hour")} AS "freed a month", confidence, arrayStringConcat(reasons, '; ') AS why,
     if(decision = '', 'open', decision) AS decision
 FROM recommendation LEFT JOIN recommendation_decision USING (id)
 WHERE state = 'open' AND {RECOMMENDED}
@@ -160,7 +159,7 @@ _APPLIED = Panel(
     units={"days": "number", "breaches": "number"},
     sql=f"""
 SELECT namespace || '/' || workload || '/' || container AS container, team, applied_at AS since,
-    {money("saved_per_hour")} * 730 AS "saved a month", followed_days AS days, breaches
+    {a_month("saved_per_hour")} AS "saved a month", followed_days AS days, breaches
 FROM recommendation WHERE state = 'applied' AND {RECOMMENDED}
 ORDER BY "saved a month" DESC NULLS LAST, container LIMIT 50
 """,

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from dashboards import variables
-from dashboards.catalogue.shared import ALLOCATED, FIRING, NEWEST_STANDING
-from dashboards.panel import Dashboard, Panel, Row, Threshold
-from dashboards.sql import (
-    ALL_SPEND,
-    CALLS,
-    NOW,
-    SINCE_MIDNIGHT,
-    SPAN,
-    TEAM,
-    TIME,
-    WINDOWS,
-    money,
-    rolling,
-    series,
+from dashboards.catalogue.shared import (
+    ABOUT_BUDGETS,
+    ALLOCATED,
+    AVOIDED,
+    FIRING,
+    NEWEST_STANDING,
+    USED,
+    avoided_by,
+    spend_by_team,
 )
+from dashboards.panel import Dashboard, Panel, Row, Threshold
+from dashboards.sql import ALL_SPEND, CALLS, NOW, SINCE_MIDNIGHT, SPAN, TEAM, TIME, WINDOWS, money, rolling
 
 __all__ = ["OVERVIEW"]
 
 _MONTH = f"toUInt32({NOW} - toDateTime(toStartOfMonth({NOW}), 'UTC'))"
 _LEFT_OF_MONTH = f"(toDateTime(toStartOfMonth({NOW}), 'UTC') + INTERVAL 1 MONTH - {NOW})"
-_AVOIDED = "sum(avoided_by_cache) + sum(avoided_by_routing) + sum(avoided_by_compression)"
 
 _SPEND_TODAY = Panel(
     id="spend-today",
@@ -66,7 +62,7 @@ _FIRING_NOW = Panel(
     kind="stat",
     unit="number",
     sql=f"""
-SELECT countIf(kind IN ('budget_threshold', 'burn_rate', 'budget_forecast')) AS budgets,
+SELECT countIf({ABOUT_BUDGETS}) AS budgets,
     countIf(kind = 'anomaly') AS anomalies
 FROM alert WHERE {FIRING} AND {TEAM}
 """,
@@ -92,21 +88,7 @@ FROM {rolling(SINCE_MIDNIGHT)} WHERE {CALLS}
     height=4,
 )
 
-_OVER_TIME = Panel(
-    id="spend-over-time",
-    title="Who spends, and when?",
-    description="Spend by team. The first and the last bar are whole, also where the range begins or ends "
-    "inside.",
-    kind="bars",
-    unit="usd",
-    sql=f"""
-SELECT {TIME}, {series("team", ALL_SPEND)}, {money()} AS spend
-FROM cost_window WHERE {WINDOWS} AND {ALL_SPEND}
-GROUP BY time, series ORDER BY time, series
-""",
-    width=16,
-    height=9,
-)
+_OVER_TIME = spend_by_team("spend-over-time", "Who spends, and when?")
 
 _SPLIT = Panel(
     id="split",
@@ -137,7 +119,7 @@ _WORST_BUDGETS = Panel(
     kind="table",
     unit="usd",
     units={"used": "ratio", "breach": "ratio"},
-    thresholds=(Threshold(value=0.8, colour="orange"), Threshold(value=1, colour="red")),
+    thresholds=USED,
     sql=f"""
 SELECT name AS budget, {money("spent")} AS spent, {money("allowed")} AS allowed,
     spent / nullIf(allowed, 0) AS used, {money("expected")} AS expected, breach
@@ -169,8 +151,7 @@ _SAVED = Panel(
     kind="bars",
     unit="usd",
     sql=f"""
-SELECT {TIME}, {money("sum(avoided_by_cache)")} AS cache, {money("sum(avoided_by_routing)")} AS routing,
-    {money("sum(avoided_by_compression)")} AS "shorter prompts"
+SELECT {TIME}, {avoided_by()}
 FROM cost_window WHERE {WINDOWS} AND {CALLS}
 GROUP BY time ORDER BY time
 """,
@@ -185,7 +166,7 @@ _TOTALS = Panel(
     unit="usd",
     units={"calls": "calls", "tokens": "tokens", "calls without a price": "calls"},
     sql=f"""
-SELECT {money()} AS spend, {money(_AVOIDED)} AS saved, sumIf(events, kind = 'tokens') AS calls,
+SELECT {money()} AS spend, {money(AVOIDED)} AS saved, sumIf(events, kind = 'tokens') AS calls,
     sum(input_tokens + output_tokens) AS tokens, sumIf(unpriced, kind = 'tokens') AS "calls without a price"
 FROM {SPAN} WHERE {ALL_SPEND}
 """,
@@ -197,13 +178,7 @@ OVERVIEW = Dashboard(
     slug="overview",
     title="Overview",
     description="How spend stands now, what it goes to, and what needs attention.",
-    variables=(
-        variables.TEAM,
-        variables.PROJECT,
-        variables.ENVIRONMENT,
-        variables.MODEL,
-        variables.CLUSTER,
-    ),
+    variables=variables.ALL,
     rows=(
         Row(title="Now", panels=(_SPEND_TODAY, _RUN_RATE, _FIRING_NOW, _CACHE)),
         Row(title="Needs attention", panels=(_WORST_BUDGETS, _ALERTS)),

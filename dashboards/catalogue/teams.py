@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 from dashboards import variables
+from dashboards.catalogue.shared import spend_by_team
 from dashboards.panel import Dashboard, Panel, Row, Threshold
-from dashboards.sql import (
-    ALL_SPEND,
-    RAW_CALLS,
-    SPAN,
-    SPAN_BEFORE,
-    TIME,
-    WINDOWS,
-    money,
-    named,
-    series,
-)
+from dashboards.sql import ALL_SPEND, RAW_CALLS, SPAN, SPAN_BEFORE, largest, money, named
 
 __all__ = ["TEAMS"]
 
-_BY_TEAM = Panel(
-    id="by-team",
-    title="Which team spends how much?",
-    description="Spend by team. The first and the last bar are whole, also where the range begins or ends "
-    "inside.",
-    kind="bars",
-    unit="usd",
-    sql=f"""
-SELECT {TIME}, {series("team", ALL_SPEND)}, {money()} AS spend
-FROM cost_window WHERE {WINDOWS} AND {ALL_SPEND}
-GROUP BY time, series ORDER BY time, series
-""",
-    width=16,
-    height=9,
-)
+_PRICED_CALLS = f"token_usage WHERE {RAW_CALLS} AND cost IS NOT NULL"
+
+_BY_TEAM = spend_by_team("by-team", "Which team spends how much?")
 
 _UNALLOCATED = Panel(
     id="unallocated",
@@ -91,11 +70,9 @@ _BY_PROJECT = Panel(
     description="Spend by team and project in the range.",
     kind="ranking",
     unit="usd",
-    sql=f"""
-SELECT {named("team")} || ' · ' || {named("project")} AS series, {money()} AS spend
-FROM {SPAN} WHERE {ALL_SPEND}
-GROUP BY series ORDER BY spend DESC, series LIMIT 10
-""",
+    sql=largest(
+        f"{named('team')} || ' · ' || {named('project')}", money(), "spend", f"{SPAN} WHERE {ALL_SPEND}"
+    ),
 )
 
 _BY_ENVIRONMENT = Panel(
@@ -104,11 +81,7 @@ _BY_ENVIRONMENT = Panel(
     description="Spend by environment in the range.",
     kind="pie",
     unit="usd",
-    sql=f"""
-SELECT {named("environment")} AS series, {money()} AS spend
-FROM {SPAN} WHERE {ALL_SPEND}
-GROUP BY series HAVING spend > 0 ORDER BY spend DESC, series LIMIT 10
-""",
+    sql=largest(named("environment"), money(), "spend", f"{SPAN} WHERE {ALL_SPEND}", above_zero=True),
     width=8,
 )
 
@@ -118,11 +91,7 @@ _TOP_KEYS = Panel(
     description="From the calls themselves, which are kept for raw_retention_days.",
     kind="ranking",
     unit="usd",
-    sql=f"""
-SELECT {named("key_id")} AS series, {money("sum(cost)")} AS spend
-FROM token_usage WHERE {RAW_CALLS} AND cost IS NOT NULL
-GROUP BY series ORDER BY spend DESC, series LIMIT 10
-""",
+    sql=largest(named("key_id"), money(), "spend", _PRICED_CALLS),
     width=8,
 )
 
@@ -132,11 +101,7 @@ _TOP_USERS = Panel(
     description="From the calls themselves, which are kept for raw_retention_days.",
     kind="ranking",
     unit="usd",
-    sql=f"""
-SELECT {named("user")} AS series, {money("sum(cost)")} AS spend
-FROM token_usage WHERE {RAW_CALLS} AND cost IS NOT NULL
-GROUP BY series ORDER BY spend DESC, series LIMIT 10
-""",
+    sql=largest(named("user"), money(), "spend", _PRICED_CALLS),
     width=8,
 )
 
@@ -147,11 +112,9 @@ _UNPRICED = Panel(
     kind="ranking",
     unit="calls",
     thresholds=(Threshold(value=1, colour="orange"),),
-    sql=f"""
-SELECT {named("team")} AS series, toInt64(sum(unpriced)) AS calls
-FROM {SPAN} WHERE {ALL_SPEND}
-GROUP BY series HAVING calls > 0 ORDER BY calls DESC, series LIMIT 10
-""",
+    sql=largest(
+        named("team"), "toInt64(sum(unpriced))", "calls", f"{SPAN} WHERE {ALL_SPEND}", above_zero=True
+    ),
     decimals=0,
     width=24,
     height=6,
@@ -161,13 +124,7 @@ TEAMS = Dashboard(
     slug="teams",
     title="Teams & chargeback",
     description="Who spends, on what, and how that has changed.",
-    variables=(
-        variables.TEAM,
-        variables.PROJECT,
-        variables.ENVIRONMENT,
-        variables.MODEL,
-        variables.CLUSTER,
-    ),
+    variables=variables.ALL,
     since="now-7d",
     rows=(
         Row(title="Teams", panels=(_BY_TEAM, _UNALLOCATED, _CHARGEBACK)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards import variables
 from dashboards.panel import Dashboard, Panel, Row, Threshold
-from dashboards.sql import ALL_SPEND, CALLS, SPAN, TEAM, TIME, WINDOWS, money, named
+from dashboards.sql import ALL_SPEND, CALLS, SPAN, TEAM, TIME, WINDOWS, largest, money, named
 
 __all__ = ["TRUST"]
 
@@ -103,11 +103,13 @@ _UNPRICED_MODELS = Panel(
     description="Give them one in the price file, then `spendstream reprice`.",
     kind="ranking",
     unit="calls",
-    sql=f"""
-SELECT {named("provider")} || ' · ' || {named("model")} AS series, toInt64(sum(unpriced)) AS calls
-FROM {SPAN} WHERE {CALLS}
-GROUP BY series HAVING calls > 0 ORDER BY calls DESC, series LIMIT 10
-""",
+    sql=largest(
+        f"{named('provider')} || ' · ' || {named('model')}",
+        "toInt64(sum(unpriced))",
+        "calls",
+        f"{SPAN} WHERE {CALLS}",
+        above_zero=True,
+    ),
     decimals=0,
 )
 
@@ -147,18 +149,19 @@ _SOURCES = Panel(
     "or what came until a call broke off. From the calls themselves.",
     kind="pie",
     unit="usd",
-    sql=f"""
-SELECT {named("usage_source")} AS series, {money("sum(cost)")} AS spend
-FROM token_usage WHERE $__timeFilter(event_time) AND {TEAM} AND cost > 0
-GROUP BY series ORDER BY spend DESC, series LIMIT 10
-""",
+    sql=largest(
+        named("usage_source"),
+        money(),
+        "spend",
+        f"token_usage WHERE $__timeFilter(event_time) AND {TEAM} AND cost > 0",
+    ),
 )
 
 TRUST = Dashboard(
     slug="trust",
     title="Trust",
     description="Whether the numbers are complete, fresh and in agreement.",
-    variables=(variables.TEAM, variables.PROJECT, variables.ENVIRONMENT, variables.MODEL, variables.CLUSTER),
+    variables=variables.ALL,
     rows=(
         Row(title="Now", panels=(_COMPLETE, _AGREEMENT)),
         Row(title="Flow", panels=(_FRESH, _LAG, _DISCARDED, _LATE)),

@@ -282,6 +282,16 @@ class TestSums:
         assert day["left"] == pytest.approx(5 - spent)
 
 
+async def test_recommendations_are_of_the_chosen_clusters_and_tell_days_as_people_do(
+    client: AsyncClient,
+) -> None:
+    place, time = "kubernetes/rightsizing", back(DAY)
+    [found] = await asked(client, place, time, cluster=["east"])
+    assert (found["cluster"], found["workload"], found["days"]) == ("east", "web-server", 7.0)
+    assert found["freed a month"] == pytest.approx(730 / 20)
+    assert await asked(client, place, time, cluster=["west"]) == []
+
+
 async def test_a_question_cannot_write_nor_ask_without_bounds(client: AsyncClient) -> None:
     time = RANGES["an hour"]
     for sql in (
