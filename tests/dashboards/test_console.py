@@ -61,6 +61,22 @@ class Visit:
             action()
         self.settle()
 
+    def begin(self):
+        """Be as a browser that has never been here, except for what it keeps of scripts it has compiled.
+
+        That it keeps only while it stays on one site, so no other lies between two tests.
+        """
+        if self.page.url.startswith(self.address):
+            self.page.evaluate("localStorage.clear()")
+        self.context.clear_cookies()
+        self.complaints.clear()
+        self.elsewhere.clear()
+
+    def end(self):
+        self.page.unroute_all()
+        assert self.complaints == []
+        assert self.elsewhere == [], "everything comes from the console itself"
+
     def close(self):
         self.context.close()
 
@@ -73,13 +89,33 @@ def browser(chromium: str) -> Iterator[sync_api.Browser]:
         running.close()
 
 
-@pytest.fixture
-def visit(browser, console: str) -> Iterator[Visit]:
+@pytest.fixture(scope="module")
+def desk(browser, console: str) -> Iterator[Visit]:
+    """One window for all tests: to compile the charts' library anew is most of what a visit costs."""
     found = Visit(browser, console)
     yield found
     found.close()
-    assert found.complaints == []
-    assert found.elsewhere == [], "everything comes from the console itself"
+
+
+@pytest.fixture(scope="module")
+def phone(browser, console: str) -> Iterator[Visit]:
+    found = Visit(browser, console, viewport=PHONE, is_mobile=True, has_touch=True)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def visit(desk: Visit) -> Iterator[Visit]:
+    desk.begin()
+    yield desk
+    desk.end()
+
+
+@pytest.fixture
+def visit_by_phone(phone: Visit) -> Iterator[Visit]:
+    phone.begin()
+    yield phone
+    phone.end()
 
 
 @each_page
@@ -98,18 +134,15 @@ def test_a_page_answers_every_question(visit: Visit, board: Dashboard, pictures:
 
 
 @each_page
-def test_a_range_is_chosen_and_put_into_the_address(visit: Visit, board: Dashboard) -> None:
+def test_what_is_chosen_is_put_into_the_address_and_goes_along_to_the_next_page(
+    visit: Visit, board: Dashboard
+) -> None:
     visit.open(board.slug)
     visit.asked_for(lambda: visit.page.select_option("#range", "now-6h"))
     assert "from=now-6h" in visit.page.url
     assert visit.page.locator(".failed").count() == 0
     visit.asked_for(visit.page.go_back)
     assert visit.page.input_value("#range") == board.since
-
-
-@each_page
-def test_a_variable_is_chosen_and_goes_along_to_the_next_page(visit: Visit, board: Dashboard) -> None:
-    visit.open(f"{board.slug}?from=now-24h")
     team = visit.page.locator("#variable-team")
     team.locator("summary").click()
     visit.asked_for(lambda: team.get_by_label("search").check())
@@ -177,14 +210,12 @@ def test_the_system_s_preference_is_followed(browser, console: str) -> None:
 
 
 @each_page
-def test_nothing_is_wider_than_a_phone(browser, console: str, board: Dashboard, pictures: Path) -> None:
-    visit = Visit(browser, console, viewport=PHONE, is_mobile=True, has_touch=True)
-    visit.open(f"{board.slug}?from=now-24h")
-    visit.page.wait_for_timeout(300)
-    visit.page.screenshot(path=pictures / f"{board.slug}-phone.png", full_page=True)
-    assert visit.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    visit.close()
-    assert visit.complaints == []
+def test_nothing_is_wider_than_a_phone(visit_by_phone: Visit, board: Dashboard, pictures: Path) -> None:
+    visit_by_phone.open(f"{board.slug}?from=now-24h")
+    page = visit_by_phone.page
+    page.wait_for_timeout(300)
+    page.screenshot(path=pictures / f"{board.slug}-phone.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 def test_everything_is_reached_by_keyboard(visit: Visit) -> None:
@@ -244,7 +275,26 @@ def test_a_question_that_fails_says_so_and_can_be_asked_again(visit: Visit) -> N
     visit.page.unroute(broken)
     box.get_by_role("button", name="Try again").click()
     box.locator("dd").first.wait_for()
+    visit.page.locator("#status", has_text="UTC").wait_for()
+    assert visit.page.get_attribute("#status", "class") == ""
+    assert visit.page.evaluate("document.activeElement.closest('.panel')?.id") == "panel-totals"
     assert visit.complaints.pop().startswith("Failed to load resource")
+
+
+def test_a_console_that_went_away_is_told(visit: Visit) -> None:
+    visit.page.route("**/api/pages/overview", lambda route: route.abort())
+    visit.open("overview")
+    assert visit.page.locator("#rows [role=alert]").inner_text() == "The console does not answer."
+    assert visit.complaints.pop().startswith("Failed to load resource")
+
+
+def test_who_reads_on_stays_in_place_when_answers_come_anew(visit: Visit) -> None:
+    visit.open("ai-spend?from=now-24h")
+    table = visit.page.locator("#panel-cache-hit-ratio-by .scroll")
+    table.evaluate("table => { table.scrollTop = 40; table.focus(); }")
+    visit.asked_for(lambda: visit.page.evaluate("document.getElementById('reload').click()"))
+    assert table.evaluate("table => table.scrollTop") == 40
+    assert table.evaluate("table => table === document.activeElement")
 
 
 def test_a_recommendation_is_accepted_and_that_taken_back(visit: Visit) -> None:
@@ -257,12 +307,14 @@ def test_a_recommendation_is_accepted_and_that_taken_back(visit: Visit) -> None:
         ("Dismiss", "dismissed"),
         ("Take back", None),
     ):
-        box.get_by_role("button", name=button).click()
+        box.get_by_role("button", name=button).focus()
+        visit.page.keyboard.press("Enter")
         if tag:
             box.locator(".tag", has_text=tag).wait_for()
         else:
             box.get_by_role("button", name="Accept").wait_for()
         assert visit.page.locator("#status").inner_text() == "Kept."
+        assert visit.page.evaluate("document.activeElement.dataset.of") == str(UUID(int=21))
 
 
 def answered(address: str, method: str, path: str, body: bytes = b"", **headers: str) -> int:

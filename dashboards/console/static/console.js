@@ -6,7 +6,7 @@ import { moment } from "./wording.js";
 const EVERY_MS = 30_000;
 const slug = document.body.dataset.slug;
 const at = (id) => document.getElementById(id);
-const panels = new Map();  // id -> { panel, body, box, answer }
+const panels = new Map();  // id -> { panel, body, box, answer, failed }
 let page;
 let latest = 0;  // the newest round of questions: answers to an older one are not shown
 
@@ -23,7 +23,8 @@ function go(query) {
 }
 
 async function fetched(path, query) {
-  const answer = await fetch(query ? `${path}?${query}` : path, { headers: { accept: "application/json" } });
+  const answer = await fetch(query ? `${path}?${query}` : path, { headers: { accept: "application/json" } })
+    .catch(() => { throw new Error("The console does not answer."); });
   const found = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error(found.detail ?? `The console answered ${answer.status}.`);
   return found;
@@ -120,7 +121,7 @@ function box(panel) {
     element("div", { class: "head" }, element("h3", { id: `${id}-title` }, panel.title), element("div", { class: "about" }, button, about)), body);
   found.style.setProperty("--width", panel.width);
   found.style.setProperty("--height", panel.height);
-  panels.set(panel.id, { panel, body, box: found, answer: null });
+  panels.set(panel.id, { panel, body, box: found, answer: null, failed: false });
   return found;
 }
 
@@ -130,19 +131,37 @@ async function ask(entry, query, round) {
   if (!entry.answer) body.replaceChildren(element("div", { class: "waiting" }), element("span", { class: "quiet" }, "Loading"));
   try {
     const answer = await fetched(`/api/pages/${slug}/panels/${panel.id}`, query);
-    if (round !== latest) return true;
+    if (round !== latest) return;
     entry.answer = answer;
-    draw(panel, answer, body);
-    return true;
+    entry.failed = false;
+    redraw(entry);
   } catch (error) {
-    if (round !== latest) return true;
+    if (round !== latest) return;
     entry.answer = null;
+    entry.failed = true;
     const again = element("button", { type: "button" }, "Try again");
-    again.addEventListener("click", () => ask(entry, query, latest));
+    again.addEventListener("click", () => askAgain(entry, query));
     body.replaceChildren(element("div", { class: "failed", role: "alert" }, error.message, element("br"), again));
-    return false;
   } finally {
     if (round === latest) box.removeAttribute("aria-busy");
+  }
+}
+
+async function askAgain(entry, query) {
+  await ask(entry, query, latest);
+  showStatus();
+  if (document.activeElement === document.body) (entry.body.querySelector("button") ?? entry.box.querySelector("button")).focus();
+}
+
+// Who reads on while it is drawn anew stays at the same place, also by keyboard.
+function redraw({ panel, answer, body, box }) {
+  const held = body.contains(document.activeElement) ? document.activeElement : null;
+  const top = body.querySelector(".scroll")?.scrollTop ?? 0;
+  draw(panel, answer, body);
+  if (top) body.querySelector(".scroll")?.scrollTo(0, top);
+  if (held && !held.isConnected) {
+    const same = body.querySelector(`[data-of="${held.dataset.of}"]`);
+    (same ?? body.querySelector(".scroll") ?? box.querySelector("button")).focus({ preventScroll: true });
   }
 }
 
@@ -150,13 +169,17 @@ async function load() {
   const round = (latest += 1);
   const query = chosen();
   at("rows").setAttribute("aria-busy", "true");
-  const fine = await Promise.all([...panels.values()].map((entry) => ask(entry, query, round)));
+  await Promise.all([...panels.values()].map((entry) => ask(entry, query, round)));
   if (round !== latest) return;
   at("rows").removeAttribute("aria-busy");
-  const failed = fine.filter((each) => !each).length;
+  showStatus();
+}
+
+function showStatus() {
+  const failed = [...panels.values()].filter((entry) => entry.failed).length;
   at("status").className = failed ? "bad" : "";
   at("status").textContent = failed
-    ? `${failed} of ${fine.length} panels could not be loaded`
+    ? `${failed} of ${panels.size} panels could not be loaded`
     : `${moment(new Date()).slice(11)} UTC`;
 }
 
@@ -239,5 +262,6 @@ try {
   build();
   follow();
 } catch (error) {
+  at("rows").removeAttribute("aria-busy");
   at("rows").replaceChildren(element("p", { class: "failed", role: "alert" }, error.message));
 }

@@ -76,7 +76,7 @@ function table(panel, { columns, rows }) {
 function decisions(id, decision, what) {
   const offered = decision === "open" ? [["accepted", "Accept"], ["dismissed", "Dismiss"]] : [["none", "Take back"]];
   return offered.map(([value, label]) => {
-    const button = element("button", { type: "button", "aria-label": `${label}: ${what}` }, label);
+    const button = element("button", { type: "button", "data-of": id, "aria-label": `${label}: ${what}` }, label);
     button.addEventListener("click", () => button.dispatchEvent(new CustomEvent("decide", { bubbles: true, detail: { id, decision: value } })));
     return button;
   });
