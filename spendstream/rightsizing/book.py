@@ -1,9 +1,9 @@
 """The book of recommendations: which one of a container is news, and what became of those that were applied.
 
 Usage moves a target a little every day; only what differs by more than a tenth, or for another reason, is
-news; so is what it saves, once there is a price. A recommendation counts as applied once the container requests what it says, by whoever's hand; from
-then on its days are watched for breaches, for as long as that is so; new recommendations of the container are
-made beside it.
+news, and what it frees, once there is a price. A recommendation counts as applied once the container
+requests what it says, by whoever's hand; from then on its days are watched for breaches, for as long as that
+is so; new recommendations of the container are made beside it.
 """
 
 from __future__ import annotations
