@@ -12,6 +12,7 @@ import aiohttp
 from prometheus_client import CollectorRegistry
 
 from sinks.alerts import AlertSink
+from sinks.callers import CallerDays
 from sinks.clickhouse.tables import Tables
 from sinks.deadletters import DeadLetterSink
 from sinks.metrics import SinkMetrics
@@ -50,6 +51,7 @@ async def run(config: Config, servers: str, url: Secret) -> None:
                 DeadLetterSink(servers, tables, metrics, readiness).run,
                 AlertSink(servers, tables, metrics, readiness).run,
                 RecommendationSink(servers, tables, metrics, readiness).run,
+                CallerDays(tables, metrics).run,
                 partial(keep_asking, readiness),
             ]
             for channel in config.channels:

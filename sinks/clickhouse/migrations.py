@@ -152,6 +152,7 @@ async def _retain(client: AsyncClient, config: Config) -> None:
         "dead_letter_raw": config.raw_retention_days,
         "late_usage_raw": config.raw_retention_days,
         "allocation_window_state": config.window_retention_days,
+        "caller_day_state": config.window_retention_days,
         "container_day_state": config.window_retention_days,
         "cost_window_state": config.window_retention_days,
     }

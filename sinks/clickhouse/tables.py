@@ -78,6 +78,12 @@ class Tables:
             )
             return answer.result_rows
 
+    async def run(self, sql: str, parameters: Mapping[str, Any]) -> None:
+        """Run a statement that returns nothing."""
+        with landing_errors("statement"):
+            client = await self._connected()
+            await client.command(sql, dict(parameters))
+
     async def close(self) -> None:
         """Let go of the connections."""
         if self._client is not None:
