@@ -26,7 +26,9 @@ from dashboards.answers import ask
 from dashboards.catalogue import DASHBOARDS
 from dashboards.console.ranges import time_range
 from dashboards.panel import Dashboard, Panel
+from sinks.clickhouse.callers import add_up_days
 from sinks.clickhouse.migrations import migrate
+from sinks.clickhouse.tables import Tables
 from spendstream.adapters.clickhouse import connect
 from spendstream.config import Config, Secret
 from spendstream.queries import RECONCILE, miscounted
@@ -81,6 +83,7 @@ async def _asked(server: Child, bars: Progress, given: argparse.Namespace) -> _R
     now = int(time.time() * 1_000_000)
     filling = bars.add_task("filling", total=given.events)
     await fill(url, now, given.events, lambda rows: bars.advance(filling, rows))
+    await _add_up(url, now)
     client = await connect(url)
     try:
         if wrong := miscounted((await client.query(RECONCILE)).result_rows):
@@ -95,6 +98,15 @@ async def _asked(server: Child, bars: Progress, given: argparse.Namespace) -> _R
     finally:
         await client.close()
     return _Report(machine=machine(), events=given.events, windows=windows, answers=answers)
+
+
+async def _add_up(url: Secret, now: int) -> None:
+    """Add up the days of callers, as the sinks do once a minute."""
+    tables = Tables(url)
+    try:
+        await add_up_days(tables, now)
+    finally:
+        await tables.close()
 
 
 async def _page(

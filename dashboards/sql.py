@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "ALL_SPEND",
+    "CALLERS",
     "CALLS",
     "NOW",
     "PODS",
@@ -45,6 +46,12 @@ ALL_SPEND = f"({CALLS} OR {PODS})"
 """Both: a model narrows the calls, a cluster narrows the containers."""
 RAW_CALLS = f"$__timeFilter(event_time) AND {WHOSE} AND {chosen('model')}"
 """Calls themselves, for what no window holds; they are kept for `raw_retention_days`."""
+
+CALLERS = (
+    "caller_spend(since = toTimeZone($__fromTime, 'UTC'), until = toTimeZone($__toTime, 'UTC')) "
+    f"WHERE {WHOSE} AND {chosen('model')}"
+)
+"""What users, API keys and routes spent in the range, as chosen."""
 
 TIME = "$__timeInterval(window_start) AS time"
 WINDOWS = (

@@ -18,6 +18,6 @@ settings.load_profile("spendstream")
 
 
 def pytest_collection_finish() -> None:
-    """Leave the thousands of collected tests out of every later garbage collection: none of them is garbage."""
+    """Leave the thousands of tests out of every later collection of garbage: none of them is any."""
     gc.collect()
     gc.freeze()

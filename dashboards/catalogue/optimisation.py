@@ -6,6 +6,7 @@ from dashboards import variables
 from dashboards.catalogue.shared import AVOIDED, RECOMMENDED, a_month, avoided_by
 from dashboards.panel import Dashboard, Panel, Row
 from dashboards.sql import (
+    CALLERS,
     CALLS,
     RAW_CALLS,
     SPAN,
@@ -80,15 +81,14 @@ _MIX = Panel(
 _ROUTES = Panel(
     id="routes",
     title="What do routes save?",
-    description="Calls that a route decided on, what they cost and what was saved. From the calls "
-    "themselves, which are kept for raw_retention_days.",
+    description="Calls that a route decided on, what they cost and what was saved.",
     kind="table",
     unit="usd",
     units={"calls": "calls"},
     sql=f"""
-SELECT route, {named("model")} AS model, count() AS calls, {money("sum(cost)")} AS cost,
+SELECT route, {named("model")} AS model, sum(calls) AS calls, {money("sum(cost)")} AS cost,
     {money("sum(avoided_by_routing)")} AS saved
-FROM token_usage WHERE {RAW_CALLS} AND route != ''
+FROM {CALLERS} AND route != ''
 GROUP BY route, model ORDER BY saved DESC, calls DESC, route, model LIMIT 50
 """,
 )

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dashboards import variables
 from dashboards.catalogue.shared import spend_by_team
 from dashboards.panel import Dashboard, Panel, Row, Threshold
-from dashboards.sql import ALL_SPEND, RAW_CALLS, SPAN, SPAN_BEFORE, largest, money, named
+from dashboards.sql import ALL_SPEND, CALLERS, SPAN, SPAN_BEFORE, largest, money, named
 
 __all__ = ["TEAMS"]
-
-_PRICED_CALLS = f"token_usage WHERE {RAW_CALLS} AND cost IS NOT NULL"
 
 _BY_TEAM = spend_by_team("by-team", "Which team spends how much?")
 
@@ -88,20 +86,20 @@ _BY_ENVIRONMENT = Panel(
 _TOP_KEYS = Panel(
     id="top-keys",
     title="Which API keys spend most?",
-    description="From the calls themselves, which are kept for raw_retention_days.",
+    description="Spend on calls by API key in the range.",
     kind="ranking",
     unit="usd",
-    sql=largest(named("key_id"), money(), "spend", _PRICED_CALLS),
+    sql=largest(named("key_id"), money(), "spend", CALLERS, above_zero=True),
     width=8,
 )
 
 _TOP_USERS = Panel(
     id="top-users",
     title="Which users spend most?",
-    description="From the calls themselves, which are kept for raw_retention_days.",
+    description="Spend on calls by user in the range.",
     kind="ranking",
     unit="usd",
-    sql=largest(named("user"), money(), "spend", _PRICED_CALLS),
+    sql=largest(named("user"), money(), "spend", CALLERS, above_zero=True),
     width=8,
 )
 

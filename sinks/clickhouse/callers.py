@@ -1,9 +1,9 @@
 """Days of callers: what users, API keys and routes spent, added up once a day is over.
 
 Windows know no callers: there are too many of them to be held by a worker. So their days are made here, in
-ClickHouse alone, from calls without their duplicates. Whether a day is still right is told by the names of the
-parts that hold its calls: they change with every insert and every merge, so that nothing that came late is
-missed, and a day that stays as it is costs nothing.
+ClickHouse alone, from calls without their duplicates. Whether a day is still right is told by the names of
+the parts that hold its calls: they change with every insert and every merge, so that nothing that came late
+is missed, and a day that stays as it is costs nothing.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ LEFT JOIN (SELECT day, parts, calls FROM caller_day_made FINAL) AS made ON made.
 WHERE held.parts != made.parts AND held.day < toDate(fromUnixTimestamp64Micro({now:Int64}, 'UTC'))
 ORDER BY held.day
 """
-_CALLS = f"FROM token_usage WHERE event_time >= {{day:DateTime('UTC')}} AND event_time < {{day:DateTime('UTC')}} + {DAY}"
+_DAY = "{day:DateTime('UTC')}"
+_CALLS = f"FROM token_usage WHERE event_time >= {_DAY} AND event_time < {_DAY} + {DAY}"
 _ADD_UP = f"""
 INSERT INTO caller_day_state (day, {_BY}, ver, calls, unpriced, cost, avoided_by_routing)
-SELECT {{day:DateTime('UTC')}}, {_BY}, {{now:UInt64}}, count(), countIf(cost IS NULL), sum(ifNull(cost, 0)),
+SELECT {_DAY}, {_BY}, {{now:UInt64}}, count(), countIf(cost IS NULL), sum(ifNull(cost, 0)),
     sum(avoided_by_routing)
 {_CALLS}
 GROUP BY {_BY}
-"""  # noqa: S608  # constants
+"""  # constants
 _NOTE = """
 INSERT INTO caller_day_made (day, ver, calls, parts)
 VALUES ({day:UInt32}, {now:UInt64}, {calls:UInt64}, {parts:UInt64})

@@ -115,7 +115,9 @@ async def test_days_and_edges_are_the_calls(client, tables, clickhouse_url, sinc
     await land(client, clickhouse_url, events)
     assert await told(client, since, until) == added_up(events, since, until), "before any day is added up"
     assert await add_up_days(tables, NOW) == 9
-    assert await made(client) == len([each for each in events if each.event_time < (FIRST + 9 * DAY) * SECOND])
+    assert await made(client) == len(
+        [each for each in events if each.event_time < (FIRST + 9 * DAY) * SECOND]
+    )
     assert await told(client, since, until) == added_up(events, since, until)
 
 
@@ -126,7 +128,9 @@ async def test_what_has_not_changed_is_left_alone(client, tables, clickhouse_url
     assert await add_up_days(tables, NOW + SECOND) == 0
 
 
-async def test_what_comes_late_is_added_up_once_however_often_it_comes(client, tables, clickhouse_url) -> None:
+async def test_what_comes_late_is_added_up_once_however_often_it_comes(
+    client, tables, clickhouse_url
+) -> None:
     first, later = calls(300), calls(40, seed=2)
     await land(client, clickhouse_url, first)
     await add_up_days(tables, NOW)
