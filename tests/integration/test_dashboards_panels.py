@@ -190,6 +190,19 @@ class TestSums:
         yesterday = self.within(today, UNTIL - DAY)
         assert found["by this time yesterday"] == pytest.approx(usd(yesterday), rel=1e-12)
 
+    @pytest.mark.parametrize("seconds", [5 * HOUR + 17 * MINUTE, 40 * HOUR])
+    @pytest.mark.parametrize(("panel", "field"), [("top-keys", "key_id"), ("top-users", "user")])
+    async def test_callers_spend_what_their_calls_cost(
+        self, client: AsyncClient, panel: str, field: str, seconds: int
+    ) -> None:
+        found = await asked(client, f"teams/{panel}", back(seconds), **CHOSEN)
+        calls = [event for event in self.within(seconds, **CHOSEN) if hasattr(event, field)]
+        names = {getattr(event, field) for event in calls}
+        spent = {name: usd(each for each in calls if getattr(each, field) == name) for name in names}
+        most = sorted(spent.items(), key=lambda one: -one[1])[:10]
+        assert len(most) > 1
+        assert {row["series"]: row["spend"] for row in found} == pytest.approx(dict(most), rel=1e-12)
+
     @pytest.mark.parametrize("place", ["overview/spend-over-time", "teams/by-team"])
     async def test_the_bars_of_a_range_add_up_to_its_total(self, client: AsyncClient, place: str) -> None:
         time = back(UNTIL % DAY + DAY)  # from a midnight on: no bar begins before it
