@@ -7,7 +7,8 @@ never overflows, so sums are the same in any order. ClickHouse holds the same nu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation, localcontext
+from contextlib import suppress
+from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
 from fractions import Fraction
 
 __all__ = [
@@ -25,21 +26,26 @@ PICO = 10**12
 """Picodollars in a dollar."""
 
 _DIGITS = 60  # more than any Decimal(38, 12) needs, so that no context rounds behind our back
+_EXACT = Context(prec=_DIGITS, traps=[InvalidOperation, Inexact])
+_TOO_MUCH = 10**26  # dollars, for Decimal(38, 12)
 
 
 def parse_usd(text: str | int | Decimal) -> int:
     """Return dollars, written as "0.03", 3 or Decimal("0.03"), as picodollars.
 
-    Raises ValueError for what is no number, not finite, or finer than a picodollar.
+    Raises ValueError for what is no number, not finite, finer than a picodollar, or beyond Decimal(38, 12).
     """
-    with localcontext(prec=_DIGITS):
+    with localcontext(_EXACT):
         try:
-            pico = Decimal(text) * PICO
+            amount = Decimal(text)
         except InvalidOperation as error:
             raise ValueError(f"{text!r} is no amount of dollars: write it like 0.03") from error
-        if not pico.is_finite() or pico != pico.to_integral_value():
-            raise ValueError(f"{text!r} dollars is not a whole number of picodollars (at most 12 decimals)")
-        return int(pico)
+        if amount.is_finite() and amount.copy_abs() >= _TOO_MUCH:
+            raise ValueError(f"{text!r} dollars is too much: at most 26 digits before the point can be kept")
+        with suppress(Inexact):
+            if amount.is_finite() and (pico := amount * PICO) == pico.to_integral_value():
+                return int(pico)
+    raise ValueError(f"{text!r} dollars is not a whole number of picodollars (at most 12 decimals)")
 
 
 def dollars(pico: int) -> Decimal:

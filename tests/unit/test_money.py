@@ -58,15 +58,24 @@ def test_a_split_among_nobody_or_by_negative_weights_is_refused(bad: list[int]) 
         split(1, bad)
 
 
-@pytest.mark.parametrize("text", ["free", "", "nan", "inf", "0.0000000000001", "1e-13"])
+@pytest.mark.parametrize(
+    "text", ["free", "", "nan", "inf", "0.0000000000001", "1e-13", "1e-999999999", f"1.{'0' * 70}1"]
+)
 def test_what_is_no_whole_number_of_picodollars_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="dollars"):
+        parse_usd(text)
+
+
+@pytest.mark.parametrize("text", ["1e26", "-1e26", "1e999990", "1e999999999", 10**26])
+def test_an_amount_beyond_what_can_be_kept_is_refused_at_once(text: str | int) -> None:
+    with pytest.raises(ValueError, match="at most 26 digits before the point"):
         parse_usd(text)
 
 
 def test_amounts_are_read_as_people_write_them() -> None:
     assert parse_usd("0.03") == 3 * PICO // 100
     assert parse_usd(3) == 3 * PICO
+    assert parse_usd(f"1.{'0' * 70}") == PICO
     assert parse_usd(Decimal("-1e-12")) == -1
 
 
