@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+from msgspec import Struct
 
 from spendstream.errors import ClusterUnavailable, ConfigError, TerminalError
 
-__all__ = ["PatchRefused", "WorkloadPatches", "containers_of"]
+__all__ = ["PatchRefused", "Target", "WorkloadPatches", "containers_of"]
 
 _PLURALS: Mapping[str, str] = {
     "Deployment": "deployments",
@@ -34,11 +35,42 @@ class PatchRefused(TerminalError):
     """The cluster does not do what it was asked to, whenever it is asked."""
 
 
+class Target(Struct, frozen=True, kw_only=True):
+    """Where a kubeconfig leads: its context, that context's cluster, and the server.
+
+    `clusters` are those of all contexts of the kubeconfig, by context.
+    """
+
+    context: str
+    cluster: str
+    server: str
+    clusters: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return f"context {self.context} (cluster {self.cluster}, {self.server})"
+
+    def is_another(self, name: str, called: Mapping[str, str]) -> bool:
+        """Tell whether this is known to be another cluster than the one of a name.
+
+        `called` says what the clusters of some contexts are called. Of others it counts what the kubeconfig
+        itself calls them; if it has nothing of that name, nobody knows.
+        """
+        if self.context in called:
+            return called[self.context] != name
+        named = {
+            cluster
+            for context, cluster in self.clusters.items()
+            if name in (context, cluster, called.get(context))
+        }
+        return bool(named) and self.cluster not in named
+
+
 class WorkloadPatches:
     """One cluster. Get one from `connected`."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, target: Target) -> None:
         self._client = client
+        self.target = target
 
     @classmethod
     @asynccontextmanager
@@ -48,7 +80,7 @@ class WorkloadPatches:
 
         configuration = client.Configuration()
         try:
-            await config.load_kube_config(
+            loader = await config.load_kube_config(
                 str(kubeconfig) if kubeconfig else None, context or None, configuration
             )
         except (config.ConfigException, OSError, ValueError) as error:
@@ -56,7 +88,7 @@ class WorkloadPatches:
                 f"cannot find a cluster in {kubeconfig or '~/.kube/config'}: {error}"
             ) from error
         async with client.ApiClient(configuration) as connection:
-            yield cls(connection)
+            yield cls(connection, _target(loader, str(configuration.host)))
 
     async def workload(self, patch: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the workload that a patch is for, as it is."""
@@ -104,6 +136,12 @@ def containers_of(workload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     template = spec["jobTemplate"]["spec"]["template"] if "jobTemplate" in spec else spec["template"]
     found: Sequence[Mapping[str, Any]] = template["spec"]["containers"]
     return found
+
+
+def _target(loader: Any, server: str) -> Target:
+    clusters = {each["name"]: each["context"]["cluster"] for each in loader.list_contexts()}
+    context = loader.current_context["name"]
+    return Target(context=context, cluster=clusters[context], server=server, clusters=clusters)
 
 
 def _path(patch: Mapping[str, Any]) -> str:

@@ -15,10 +15,10 @@ from rich.table import Table
 
 from sinks.clickhouse.recommendations import find, listed
 from sinks.clickhouse.tables import Tables
-from spendstream.adapters.workload_patches import WorkloadPatches, containers_of
+from spendstream.adapters.workload_patches import Target, WorkloadPatches, containers_of
 from spendstream.cli.context import load_config
 from spendstream.cli.local import reach
-from spendstream.config import Config
+from spendstream.config import CollectorSettings, Config
 from spendstream.errors import ConfigError, TerminalError
 from spendstream.money import format_usd
 from spendstream.recommendations import Recommendation, encode
@@ -34,6 +34,10 @@ _SHORT = 8  # characters of an id that tell it apart
 
 class Outdated(TerminalError):
     """The workload is not as it was when the recommendation was made."""
+
+
+class AnotherCluster(TerminalError):
+    """The recommendation is of another cluster than the one that would be changed."""
 
 
 @click.group("recommend", invoke_without_command=True)
@@ -95,30 +99,56 @@ def show(*, recommendation_id: str, as_json: bool) -> None:
 def apply(*, recommendation_id: str, yes: bool, kubeconfig: Path | None, context: str) -> None:
     """Apply a recommendation to its workload: a dry run by the cluster itself, unless --yes is given.
 
-    Refuses when the workload requests something else by now. The workload is rolled out as its own strategy
+    Says which cluster that is, and refuses when the recommendation is known to be of another one, or the
+    workload requests something else by now. The workload is rolled out as its own strategy
     says. What becomes of it is followed up for two weeks: see `spendstream recommend --state applied`.
     """
     config = load_config()
     found = asyncio.run(_one(config, recommendation_id))
     if found.state != "open" or not found.patch:
         raise Outdated(f"{found.id} is {found.state}" + ("" if found.patch else ", and has no patch"))
-    collector = config.collector
-    where = kubeconfig or collector.kubeconfig
     click.echo(found.patch, nl=False)
     for caveat in found.caveats:
         click.echo(f"note: {caveat}")
-    asyncio.run(_apply(found, where, context or collector.context, dry_run=not yes))
+    target = asyncio.run(_apply(found, config.collector, kubeconfig, context, dry_run=not yes))
     if yes:
-        click.echo(f"applied to {found.workload_kind} {found.namespace}/{found.workload}")
+        click.echo(f"applied to {found.workload_kind} {found.namespace}/{found.workload} in {target}")
     else:
-        click.echo("the cluster would accept this; give --yes to apply it")
+        click.echo(f"{target} would accept this; give --yes to apply it")
 
 
-async def _apply(found: Recommendation, kubeconfig: Path | None, context: str, *, dry_run: bool) -> None:
+async def _apply(
+    found: Recommendation,
+    collector: CollectorSettings,
+    kubeconfig: Path | None,
+    context: str,
+    *,
+    dry_run: bool,
+) -> Target:
+    """Apply a recommendation, by the collector's way to the cluster if no other is given; return where."""
     patch: Mapping[str, Any] = yaml.safe_load(found.patch)
-    async with WorkloadPatches.connected(kubeconfig, context) as cluster:
+    way = kubeconfig or collector.kubeconfig, context or collector.context
+    async with WorkloadPatches.connected(*way) as cluster:
+        target = cluster.target
+        click.echo(f"of cluster {found.cluster}, for {target}")
+        if target.is_another(found.cluster, _called(collector, *way, target)):
+            raise AnotherCluster(
+                f"the recommendation is of cluster {found.cluster}, and {target} is another: "
+                "give the --kubeconfig and --context of its own"
+            )
         _check_current(found, await cluster.workload(patch))
         await cluster.apply(patch, dry_run=dry_run)
+        return target
+
+
+def _called(
+    collector: CollectorSettings, kubeconfig: Path | None, context: str, target: Target
+) -> Mapping[str, str]:
+    """Return what the cluster of the collector's context is called, if that is in this kubeconfig."""
+    if not collector.cluster or collector.kubeconfig is None or collector.kubeconfig != kubeconfig:
+        return {}
+    own = collector.context or ("" if context else target.context)
+    return {own: collector.cluster} if own else {}
 
 
 def _check_current(found: Recommendation, workload: Mapping[str, Any]) -> None:

@@ -185,6 +185,110 @@ async def test_a_workload_that_is_gone_is_told_in_the_servers_words(
     assert "not found" in str(result.exception)
 
 
+def several(cluster: FakeCluster, folder: Path, **clusters: str) -> str:
+    """Write a kubeconfig in which contexts, the first of them current, have clusters of these names."""
+    path = cluster.kubeconfig(folder / "kubeconfig")
+    config = json.loads(path.read_text())
+    config["current-context"] = next(iter(clusters))
+    config["contexts"] = [
+        {"name": context, "context": {"cluster": name, "user": "nobody"}}
+        for context, name in clusters.items()
+    ]
+    config["clusters"] = [
+        {"name": name, "cluster": {"server": cluster.url}} for name in dict.fromkeys(clusters.values())
+    ]
+    path.write_text(json.dumps(config))
+    return str(path)
+
+
+def configured(monkeypatch: pytest.MonkeyPatch, folder: Path, kubeconfig: str, **collector: str) -> None:
+    lines = [
+        f"{name} = {json.dumps(value)}" for name, value in {"kubeconfig": kubeconfig, **collector}.items()
+    ]
+    path = folder / "spendstream.toml"
+    path.write_text("\n".join(["[collector]", *lines]))
+    monkeypatch.setenv("SPENDSTREAM_CONFIG", str(path))
+
+
+@pytest.mark.parametrize("yes", [(), ("--yes",)])
+async def test_it_says_which_cluster_is_changed(
+    spendstream: Any, cluster: FakeCluster, tmp_path: Path, yes: tuple[str, ...]
+) -> None:
+    await cluster.put("deployments", deployment(), "apps/v1")
+    output = await told(await spendstream("apply", str(OPEN.id), *yes, *way_to(cluster, tmp_path)))
+    where = f"context fake (cluster fake, {cluster.url})"
+    assert f"of cluster prod, for {where}\n" in output
+    assert where in output.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("clusters", "context"),
+    [
+        ({"prod": "eks-1"}, "prod"),
+        ({"admin": "prod", "staging": "eks-2"}, "admin"),
+        ({"staging": "eks-2", "prod": "eks-1", "admin": "eks-1"}, "admin"),
+        ({"one": "eks-1", "two": "eks-2"}, "two"),  # nobody knows
+    ],
+)
+async def test_it_changes_a_cluster_that_is_not_known_to_be_another(
+    spendstream: Any, cluster: FakeCluster, tmp_path: Path, clusters: dict[str, str], context: str
+) -> None:
+    await cluster.put("deployments", deployment(), "apps/v1")
+    way = ("--kubeconfig", several(cluster, tmp_path, **clusters), "--context", context)
+    assert f"applied to Deployment shop/legacy-app in context {context} (cluster {clusters[context]}, " in (
+        await told(await spendstream("apply", str(OPEN.id), "--yes", *way))
+    )
+
+
+@pytest.mark.parametrize(
+    "clusters", [{"staging": "eks-2", "prod": "eks-1"}, {"staging": "eks-2", "admin": "prod"}]
+)
+async def test_it_leaves_a_cluster_alone_that_the_kubeconfig_knows_to_be_another(
+    spendstream: Any, cluster: FakeCluster, tmp_path: Path, clusters: dict[str, str]
+) -> None:
+    await cluster.put("deployments", deployment(), "apps/v1")
+    before = containers(cluster)
+    way = ("--kubeconfig", several(cluster, tmp_path, **clusters))
+    result = await spendstream("apply", str(OPEN.id), "--yes", *way)
+    assert isinstance(result.exception, SpendstreamError)
+    assert str(result.exception) == (
+        "the recommendation is of cluster prod, "
+        f"and context staging (cluster eks-2, {cluster.url}) is another: "
+        "give the --kubeconfig and --context of its own"
+    )
+    assert containers(cluster) == before
+
+
+@pytest.mark.parametrize(
+    ("collector", "arguments", "is_another"),
+    [
+        ({"cluster": "staging"}, (), True),
+        ({"cluster": "staging", "context": "one"}, (), True),
+        ({"cluster": "staging"}, ("--context", "two"), False),
+        ({"cluster": "prod"}, (), False),
+        ({"cluster": "prod", "context": "two"}, (), False),
+        ({"cluster": "prod", "context": "one"}, ("--context", "two"), True),
+        ({}, (), False),
+    ],
+)
+async def test_what_the_collector_calls_its_cluster_counts(
+    spendstream: Any,
+    cluster: FakeCluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    collector: dict[str, str],
+    arguments: tuple[str, ...],
+    *,
+    is_another: bool,
+) -> None:
+    await cluster.put("deployments", deployment(), "apps/v1")
+    kubeconfig = several(cluster, tmp_path, one="eks-1", two="eks-2")
+    configured(monkeypatch, tmp_path, kubeconfig, **collector)
+    result = await spendstream("apply", str(OPEN.id), *arguments)
+    assert ("the recommendation is of cluster prod" in str(result.exception)) is is_another
+    assert ("would accept this" in result.output) is not is_another
+
+
 async def test_a_refused_one_cannot_be_applied(spendstream: Any) -> None:
     result = await spendstream("apply", str(REFUSED.id), "--yes")
     assert "is refused" in str(result.exception)
