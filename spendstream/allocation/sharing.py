@@ -54,6 +54,7 @@ def distributed(slices: Sequence[Slice], sharing: Sharing) -> list[Slice]:
     """Return the slices with the shared ones distributed over the workloads of their cluster.
 
     The sum of all costs stays what it was, to the picodollar. Where nobody is to pay, shared slices stay.
+    Raises ValueError for a fixed weight of which it is not clear whose it is.
     """
     found: list[Slice] = []
     for cluster in dict.fromkeys(each.cluster for each in slices):
@@ -64,7 +65,7 @@ def distributed(slices: Sequence[Slice], sharing: Sharing) -> list[Slice]:
 def _in_cluster(slices: Sequence[Slice], sharing: Sharing) -> Iterator[Slice]:
     payers = [each for each in slices if each.line == "workload"]
     if sharing.policy == "fixed":
-        payers += _without_own_cost(slices[0].cluster, payers, sharing.weights)
+        payers += _without_own_cost(slices[0], payers, sharing.weights)
     weights = [_weight(each, sharing) for each in payers]
     if not payers or (sharing.policy == "fixed" and not any(weights)):
         yield from slices
@@ -81,10 +82,22 @@ def _weight(payer: Slice, sharing: Sharing) -> int:
     return 1 if sharing.policy == "even" else payer.measures.cost
 
 
-def _without_own_cost(cluster: str, payers: Sequence[Slice], weights: Mapping[str, int]) -> Iterator[Slice]:
-    """Yield a slice for each name that has a weight and no workload."""
-    known = {"/".join(payer.name) for payer in payers}
-    for name in weights:
-        if name not in known:
-            parts = tuple(name.split("/"))
-            yield Slice(cluster=cluster, line="workload", name=parts, measures=AllocationMeasures())
+def _without_own_cost(like: Slice, payers: Sequence[Slice], weights: Mapping[str, int]) -> Iterator[Slice]:
+    """Yield a slice, of a cluster and as many parts as `like`, for each weight without a workload."""
+    known: dict[str, tuple[str, ...]] = {}
+    for payer in payers:
+        name = "/".join(payer.name)
+        if name in weights and known.setdefault(name, payer.name) != payer.name:
+            raise ValueError(f"the weight of {name!r} could be of {known[name]} as well as of {payer.name}")
+    for name in [name for name in weights if name not in known]:
+        parts = _parts(name, len(like.name))
+        yield Slice(cluster=like.cluster, line="workload", name=parts, measures=AllocationMeasures())
+
+
+def _parts(name: str, count: int) -> tuple[str, ...]:
+    parts = (name,) if count == 1 else tuple(name.split("/"))
+    if len(parts) != count:
+        raise ValueError(
+            f"the weight of {name!r}: expected a name of {count} parts joined by '/', found {len(parts)}"
+        )
+    return parts

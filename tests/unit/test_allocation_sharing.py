@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from spendstream.allocation import AllocationMeasures, Efficiency, Sharing, Slice, distributed, efficiency_of
 from spendstream.allocation.reading import slices_by, slices_of
@@ -37,6 +38,32 @@ class TestPolicies:
     def test_fixed_weights_also_for_those_who_had_no_cost(self) -> None:
         sharing = Sharing(policy="fixed", weights={"web": 1, "night": 3})
         assert shares(BILL, sharing) == {"web": 10, "batch": 0, "night": 30}
+
+    def test_a_name_with_a_slash_has_its_weight_with_and_without_a_cost_of_its_own(self) -> None:
+        bill = [*BILL, slice_of("workload", "data/etl", 100)]
+        sharing = Sharing(policy="fixed", weights={"data/etl": 1, "data/night": 3})
+        assert shares(bill, sharing) == {"web": 0, "batch": 0, "data/etl": 10, "data/night": 30}
+
+    def test_a_name_of_two_parts_has_its_weight_with_and_without_a_cost_of_its_own(self) -> None:
+        bill = [replace(each, name=("shop", *each.name)) for each in BILL]
+        found = distributed(bill, Sharing(policy="fixed", weights={"shop/web": 1, "lab/night": 3}))
+        assert {each.name: each.shared_cost for each in found} == {
+            ("shop", "web"): 10,
+            ("shop", "batch"): 0,
+            ("lab", "night"): 30,
+        }
+
+    @pytest.mark.parametrize("name", ["shop", "data/etl/night"])
+    def test_a_weight_of_a_name_with_other_parts_is_refused(self, name: str) -> None:
+        bill = [replace(each, name=("shop", *each.name)) for each in BILL]
+        with pytest.raises(ValueError, match=f"the weight of '{name}': expected a name of 2 parts"):
+            distributed(bill, Sharing(policy="fixed", weights={name: 1}))
+
+    def test_a_weight_that_could_be_of_two_names_is_refused(self) -> None:
+        workload, _, shared, _ = BILL
+        bill = [*(replace(workload, name=name) for name in (("a/b", "c"), ("a", "b/c"))), shared]
+        with pytest.raises(ValueError, match="the weight of 'a/b/c' could be of"):
+            distributed(bill, Sharing(policy="fixed", weights={"a/b/c": 1}))
 
     def test_what_does_not_divide_goes_to_those_who_lost_most(self) -> None:
         bill = [slice_of("workload", name, 1) for name in "abc"] + [slice_of("shared", "s", 10)]
