@@ -71,7 +71,14 @@ def after(batch: Batch, counted: Mapping[WindowKey, int]) -> dict[WindowKey, Add
         for key in windows_of(entry.event):
             if entry.position > counted.get(key, entry.position):
                 left.setdefault(key, []).append(entry)
-    return {key: tally(Batch(entries))[key] for key, entries in left.items()}
+    tallies: dict[tuple[int, ...], Mapping[WindowKey, Added]] = {}  # windows of the same events share one
+    rest: dict[WindowKey, Added] = {}
+    for key, entries in left.items():
+        positions = tuple([entry.position for entry in entries])
+        if (tallied := tallies.get(positions)) is None:
+            tallied = tallies[positions] = tally(Batch(entries))
+        rest[key] = tallied[key]
+    return rest
 
 
 def _rows(batch: Batch, kind: str) -> pa.Table:

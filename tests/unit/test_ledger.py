@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,8 +113,8 @@ def test_blocks_that_are_read_again_change_nothing(events: list[TokenUsage], sta
 
 def test_memory_is_bounded_by_horizon_and_capacity() -> None:
     memory = Memory(horizon=120, capacity=10)
-    for row in range(2000):
-        memory.take([Entry(row, call(row, row * 30), 0)])
+    for block in blocks([call(row, row * 30) for row in range(2000)], repeat(20)):
+        memory.take(block)
     assert len(memory.ledger._windows) == 10
     assert len(memory.ledger._ids) <= (120 + 60) // 30 + 1
 

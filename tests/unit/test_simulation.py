@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cache
 from io import StringIO
 from itertools import product
 
@@ -53,6 +54,12 @@ SUNDAY = MONDAY + 6 * 24 * _HOUR
 
 def run(name: str = "unoptimized-1-x", *, seed: int = 1, start: int = MONDAY, days: int = 1) -> Run:
     return Run(name=name, seed=seed, start=start, days=days)
+
+
+@cache
+def unoptimized() -> Sequence[Event]:
+    """Return the events of one unoptimized day, which several tests look at."""
+    return tuple(events(run(), BEFORE, {}))
 
 
 def containers(found: Iterable[Event]) -> list[PodUsage]:
@@ -142,7 +149,7 @@ class TestFleet:
 
 class TestSamples:
     def test_nodes_are_billed_to_the_picodollar_and_containers_within_what_they_request(self) -> None:
-        found = list(events(run(), BEFORE, {}))
+        found = unoptimized()
         assert sum(node.cost or 0 for node in nodes(found)) == 24 * price(BEFORE.awake)
         allocated: dict[tuple[str, int], int] = defaultdict(int)
         for each in containers(found):
@@ -162,15 +169,15 @@ class TestSamples:
 
     def test_both_phases_have_the_same_demand(self) -> None:
         later = run("optimized-1-x", start=MONDAY + 7 * 24 * _HOUR)
-        before = self.used(run(), BEFORE)
-        after = self.used(later, AFTER)
+        before = self.used(unoptimized(), MONDAY)
+        after = self.used(events(later, AFTER, {}), later.start)
         assert after
         assert {key: before[key] for key in after} == after
 
-    def used(self, of: Run, fleet: Fleet) -> dict[tuple[str, int], tuple[int, int, int]]:
+    def used(self, found: Iterable[Event], start: int) -> dict[tuple[str, int], tuple[int, int, int]]:
         return {
-            (each.pod, each.event_time - of.start): (each.cpu_usage, each.memory_usage, each.memory_peak)
-            for each in containers(events(of, fleet, {}))
+            (each.pod, each.event_time - start): (each.cpu_usage, each.memory_usage, each.memory_peak)
+            for each in containers(found)
             if each.workload_kind != "DaemonSet"
         }
 
@@ -193,7 +200,7 @@ class TestRightsizing:
         assert requests["ai-service"].gpu == 1000
 
     def test_a_day_of_history_is_not_enough(self) -> None:
-        found = sizings(gathered(containers(events(run(), BEFORE, {}))), run().end)
+        found = sizings(gathered(containers(unoptimized())), run().end)
         assert {one.cpu.reason for one in found.values()} >= {"short-history"}
         assert requests_from(found)["legacy-app"] == WORKLOADS[0].requests
 
@@ -372,6 +379,6 @@ class TestChart:
         assert "node-hours: 5 spot" in told
 
     def test_every_workload_has_its_recommendation_and_the_reason(self) -> None:
-        told = self.told(requests(sizings(gathered(containers(events(run(), BEFORE, {}))), run().end)))
+        told = self.told(requests(sizings(gathered(containers(unoptimized())), run().end)))
         assert all(workload.name in told for workload in (*WORKLOADS, *DAEMONS))
         assert "short-history" in told
