@@ -18,7 +18,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,10 @@ from spendstream.logs import log_to_stderr
 from spendstream.patience import Waits
 from spendstream.workloads import Attribution
 from spendstream.workloads.account import Account
+from spendstream.workloads.pods import Pod
 from spendstream.workloads.prices import ListPrices
 from spendstream.workloads.samples import Samples
+from spendstream.workloads.tenure import Billed
 from tests.fixtures.kubernetes import FakeCluster
 from tests.fixtures.manifests import container, iso, life, node_manifest, pod_manifest
 
@@ -170,79 +172,65 @@ async def _run(asked: argparse.Namespace, folder: Path, bars: Progress) -> _Repo
         server.join()
 
 
+class _Listening(Account):
+    """An account that keeps the lags (milliseconds) of pods whose names say when they came."""
+
+    def __init__(self, samples: Samples, billed: Billed) -> None:
+        super().__init__(samples, billed, attribution=Attribution())
+        self.lags: list[float] = []
+
+    def tell_pod(self, pod: Pod, now: int) -> None:
+        super().tell_pod(pod, now)
+        if pod.name.startswith("come-"):
+            self.lags.append((now_micros() - int(pod.name.removeprefix("come-"))) / 1000)
+
+
+class _Subject(Struct, frozen=True, kw_only=True):
+    """The collector that is measured, and what it was put together from."""
+
+    collector: Collector
+    account: _Listening
+    journal: Publisher
+    metrics: CollectorMetrics
+
+    async def list_all(self, pods: int) -> None:
+        """Return when it knows all pods."""
+        await self.collector.synced()
+        while self.account.pods < pods or self.collector.trouble():  # noqa: ASYNC110 - happens in other tasks
+            await asyncio.sleep(0.01)
+
+    async def see(self, changes: int, pipe: Any) -> None:
+        """Let pods come; return when it has seen them."""
+        pipe.send("change")
+        while len(self.account.lags) < changes:  # noqa: ASYNC110 - happens in other tasks
+            await asyncio.sleep(0.01)
+
+    @property
+    def samples(self) -> int:
+        """How many have left."""
+        topics = ("usage.pods", "usage.nodes")
+        return int(sum(self.metrics.samples.labels(each)._value.get() for each in topics))  # noqa: SLF001 - nothing public tells
+
+
 async def _measure(
     asked: argparse.Namespace, url: str, pipe: Any, folder: Path, bars: Progress, bar: Any
 ) -> _Report:
-    cluster = FakeCluster()
-    cluster._port = int(url.rsplit(":", 1)[1])  # noqa: SLF001 - to write its kubeconfig
-    kubeconfig = cluster.kubeconfig(folder / "kubeconfig")
-    lags: list[float] = []
-
-    class Listening(Account):
-        """An account that takes the time of pods whose names say when they came."""
-
-        def tell_pod(self, pod: Any, now: int) -> None:
-            super().tell_pod(pod, now)
-            if pod.name.startswith("come-"):
-                lags.append((now_micros() - int(pod.name.removeprefix("come-"))) / 1000)
-
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(KubernetesApi.connected(kubeconfig, ""))
-        registry, waits = CollectorRegistry(), Waits()
-        metrics = CollectorMetrics(registry)
-        journal = Publisher(
-            folder / "spool", _NOWHERE, max_bytes=1 << 30, registry=registry, events_per_record=500
-        )
-        await journal.start()
-        stack.push_async_callback(journal.stop, 0.0)
-        remembered = Remembered(folder, "bench")
-        prices = ListPrices(cluster_prices(), traffic="zone")
-        samples = Samples(cluster="bench", source="benchmark", region="us-east-1", prices=prices)
-        began = now_micros() - 60 * _SECOND
-        account = Listening(samples, remembered.load(began), attribution=Attribution())
-        collector = Collector(
-            api,
-            MetricsApi(api),
-            account,
-            Outlet(journal, metrics, waits, events_per_record=500),
-            remembered,
-            metrics,
-            waits,
-            attribution=Attribution(),
-            interval=30,
-            clock=now_micros,
-        )
+        subject = await _subject(stack, url, folder)
         gc.collect()
-        idle, cpu = round(resident_mib(os.getpid())), time.process_time()
-        tasks = [asyncio.create_task(one.run()) for one in collector.followings]
+        idle = round(resident_mib(os.getpid()))
+        tasks = [asyncio.create_task(one.run()) for one in subject.collector.followings]
         stack.callback(lambda: [task.cancel() for task in tasks])
-        await collector.synced()
-        while account.pods < asked.pods or collector.trouble():  # noqa: ASYNC110 - happens in other tasks
-            await asyncio.sleep(0.01)
-        listed, cpu = time.process_time() - cpu, time.process_time()
+        listed = await _cpu(subject.list_all(asked.pods))
         bars.advance(bar)
-        await collector.read_once()
-        read, cpu = time.process_time() - cpu, time.process_time()
+        read = await _cpu(subject.collector.read_once())
         bars.advance(bar)
-        pauses = asyncio.create_task(_pauses())
-        await asyncio.sleep(0)
-        cpu = time.process_time()
-        await collector.close(now_micros() - 15 * _SECOND)
-        closed = time.process_time() - cpu
-        pauses.cancel()
-        longest = (await asyncio.gather(pauses))[0]
-        emitted = sum(
-            metrics.samples.labels(topic)._value.get()  # noqa: SLF001 - nothing public tells
-            for topic in ("usage.pods", "usage.nodes")
-        )
+        closed, longest = await _close(subject.collector)
         bars.advance(bar)
-        cpu = time.process_time()
-        pipe.send("change")
-        while len(lags) < asked.changes:  # noqa: ASYNC110 - happens in other tasks
-            await asyncio.sleep(0.01)
-        changed = time.process_time() - cpu
+        changed = await _cpu(subject.see(asked.changes, pipe))
         gc.collect()
         bars.advance(bar)
+        lags = subject.account.lags
         return _Report(
             machine=machine(),
             pods=asked.pods,
@@ -253,14 +241,62 @@ async def _measure(
             list_cpu=listed,
             usage_cpu=read,
             close_cpu=closed,
-            samples=int(emitted),
-            journal_mib=journal.owed_bytes / (1 << 20),
+            samples=subject.samples,
+            journal_mib=subject.journal.owed_bytes / (1 << 20),
             longest_pause=longest,
             changes=len(lags),
             change_cpu=changed,
             lag_p50=statistics.median(lags),
             lag_p99=statistics.quantiles(lags, n=100)[98],
         )
+
+
+async def _subject(stack: AsyncExitStack, url: str, folder: Path) -> _Subject:
+    """Put a collector together as in a cluster, but for Kafka, which is away."""
+    cluster = FakeCluster()
+    cluster._port = int(url.rsplit(":", 1)[1])  # noqa: SLF001 - to write its kubeconfig
+    kubeconfig = cluster.kubeconfig(folder / "kubeconfig")
+    api = await stack.enter_async_context(KubernetesApi.connected(kubeconfig, ""))
+    registry, waits = CollectorRegistry(), Waits()
+    metrics = CollectorMetrics(registry)
+    journal = Publisher(
+        folder / "spool", _NOWHERE, max_bytes=1 << 30, registry=registry, events_per_record=500
+    )
+    await journal.start()
+    stack.push_async_callback(journal.stop, 0.0)
+    remembered = Remembered(folder, "bench")
+    prices = ListPrices(cluster_prices(), traffic="zone")
+    samples = Samples(cluster="bench", source="benchmark", region="us-east-1", prices=prices)
+    account = _Listening(samples, remembered.load(now_micros() - 60 * _SECOND))
+    collector = Collector(
+        api,
+        MetricsApi(api),
+        account,
+        Outlet(journal, metrics, waits, events_per_record=500),
+        remembered,
+        metrics,
+        waits,
+        attribution=Attribution(),
+        interval=30,
+        clock=now_micros,
+    )
+    return _Subject(collector=collector, account=account, journal=journal, metrics=metrics)
+
+
+async def _cpu(step: Awaitable[object]) -> float:
+    """Return how many seconds of CPU this process needs until a step is done."""
+    began = time.process_time()
+    await step
+    return time.process_time() - began
+
+
+async def _close(collector: Collector) -> tuple[float, float]:
+    """Let samples leave; return the CPU that takes, and the longest pause of the event loop meanwhile."""
+    pauses = asyncio.create_task(_pauses())
+    await asyncio.sleep(0)
+    cpu = await _cpu(collector.close(now_micros() - 15 * _SECOND))
+    pauses.cancel()
+    return cpu, await pauses
 
 
 async def _pauses() -> float:
