@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Protocol, cast
@@ -45,14 +45,16 @@ _STOP = (signal.SIGTERM, signal.SIGINT)
 _PARTITIONS = "partitions"
 
 
-class ClosableStore(UsageStore, Protocol):
+class _Closable(Protocol):
+    async def close(self) -> None:
+        """Let go of what it holds."""
+
+
+class ClosableStore(UsageStore, _Closable, Protocol):
     """A usage store that holds connections."""
 
     async def ping(self) -> None:
         """Return when it answers; raise StoreUnavailable when it does not."""
-
-    async def close(self) -> None:
-        """Let go of them."""
 
 
 def run(
@@ -65,16 +67,9 @@ def run(
     metrics = WorkerMetrics(registry)
     outlet = Outlet(servers)
     incarnations = Incarnations(servers)
-    sources = Sources(
-        store,
-        outlet,
-        metrics,
-        incarnations.of,
-        horizon=config.duplicate_horizon_s * _MICROS,
-        allowed_lateness=config.allowed_lateness_s * _MICROS,
-    )
-    config.data_dir.mkdir(parents=True, exist_ok=True)
+    sources = _sources(config, store, outlet, metrics, incarnations)
     lanes = Lanes()
+    config.data_dir.mkdir(parents=True, exist_ok=True)
     app = create_app(servers, sources, lanes, metrics, config.data_dir / "faust")
     readiness = Readiness(
         {"kafka": partial(incarnations.of, USAGE_TOKENS.name), "clickhouse": store.ping},
@@ -91,40 +86,65 @@ def run(
     seat = Seat(config.data_dir / "workers")
     loop.run_until_complete(_bury_predecessor(servers, seat))
     _follow_assignment(app, readiness, seat)
+    _announce(app, address)
+    _watch_topics(app, found, incarnations.of)
+    watching = [make(outlet) for make in watchers]
+    for watcher in watching:
+        _let_look(app, watcher, metrics)
+    _close_at_end(app, lanes, asking, [probes, outlet, incarnations, store, *watching])
+    faust.Worker(
+        app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False
+    ).execute_from_commandline()
+
+
+def _sources(
+    config: Config, store: UsageStore, outlet: Outlet, metrics: WorkerMetrics, incarnations: Incarnations
+) -> Sources:
+    return Sources(
+        store,
+        outlet,
+        metrics,
+        incarnations.of,
+        horizon=config.duplicate_horizon_s * _MICROS,
+        allowed_lateness=config.allowed_lateness_s * _MICROS,
+    )
+
+
+def _announce(app: faust.App, address: str) -> None:
+    """Say on stdout that the worker runs, once it does."""
 
     @app.task  # type: ignore[untyped-decorator]
     async def announce() -> None:
         print(f"worker ready, metrics on {address}/metrics", flush=True)  # noqa: T201
 
+
+def _watch_topics(
+    app: faust.App, found: Mapping[str, str], incarnation: Callable[[str], Awaitable[str]]
+) -> None:
+    """End the process when a topic was created anew, or nobody reads it: both can look like silence."""
+
     @app.timer(_WATCH_S)  # type: ignore[untyped-decorator]
     async def watch() -> None:
-        """End the process when a topic was created anew, or nobody reads it: both can look like silence."""
         if forgotten := cast("WatchfulAssignor", app.assignor).forgotten:
             await app.crash(RuntimeError(f"partitions of {', '.join(forgotten)} were shared out to nobody"))
         with suppress(ConfigError, BrokerUnavailable):  # between the two, and while Kafka is away
             for topic, known in found.items():
-                if await incarnations.of(topic) != known:
+                if await incarnation(topic) != known:
                     await app.crash(RuntimeError(f"{topic} was deleted and created anew: start again"))
 
-    watching = [make(outlet) for make in watchers]
-    for watcher in watching:
-        _let_look(app, watcher, metrics)
+
+def _close_at_end(
+    app: faust.App, lanes: Lanes, asking: asyncio.Task[None], others: Sequence[_Closable]
+) -> None:
+    """Let blocks in hand land before Faust ends, then let go of all others, in their order."""
 
     @app.on_before_shutdown.connect
     async def close(*_: object, **__: object) -> None:
         await lanes.close(_DRAIN_S)
         asking.cancel()
         await asyncio.wait([asking])
-        await probes.close()
-        await outlet.close()
-        await incarnations.close()
-        await store.close()
-        for watcher in watching:
-            await watcher.close()
-
-    faust.Worker(
-        app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False
-    ).execute_from_commandline()
+        for each in others:
+            await each.close()
 
 
 async def _bury_predecessor(servers: str, seat: Seat) -> None:
