@@ -181,24 +181,17 @@ class Samples:
         """Return the sample of a volume of a kind, such as "gp3", that is `owned`."""
         volume = piece.facts
         region = volume.region or self._region
-        event = NodeUsage(
-            id=self._id(key, piece.start),
-            event_time=piece.start,
-            end_time=piece.end,
-            source=self._source,
+        price = self._prices.volume(kind, volume.capacity, region, piece.start)
+        event = msgspec.structs.replace(
+            self._asset(piece, key, "volume", volume.name, kind, price),
             org=owned.org,
             team=owned.team,
             project=owned.project,
             environment=owned.environment,
             service=owned.service,
             domain=owned.domain,
-            cluster=self._cluster,
             region=region,
-            asset="volume",
-            node=volume.name,
-            instance_type=kind,
             storage_capacity=volume.capacity,
-            hourly_price=self._prices.volume(kind, volume.capacity, region, piece.start),
         )
         return priced_asset(event)
 
@@ -206,19 +199,19 @@ class Samples:
         """Return the sample of a load balancer."""
         balancer = piece.facts
         price = self._prices.load_balancer(balancer.kind, self._region, piece.start)
-        return self._whole(piece, key, "load-balancer", balancer.name, balancer.kind, price)
+        return priced_asset(self._asset(piece, key, "load-balancer", balancer.name, balancer.kind, price))
 
     def control_plane(self, piece: Piece[str], *, key: bytes) -> NodeUsage:
         """Return the sample of the control plane, of the kind that the piece says."""
         kind = piece.facts
         price = self._prices.control_plane(kind, self._region, piece.start)
-        return self._whole(piece, key, "control-plane", "control-plane", kind, price)
+        return priced_asset(self._asset(piece, key, "control-plane", "control-plane", kind, price))
 
-    def _whole(
+    def _asset(
         self, piece: Piece[Any], key: bytes, asset: Asset, name: str, kind: str, price: int | None
     ) -> NodeUsage:
-        """Return the sample of something that has a price, and no resources."""
-        event = NodeUsage(
+        """Return what all samples of things beside nodes say; without its own region, one is in ours."""
+        return NodeUsage(
             id=self._id(key, piece.start),
             event_time=piece.start,
             end_time=piece.end,
@@ -230,7 +223,6 @@ class Samples:
             instance_type=kind,
             hourly_price=price,
         )
-        return priced_asset(event)
 
     def _id(self, key: bytes, start: int) -> UUID:
         """Return the id of a sample: of two clusters, things can have the same key."""
