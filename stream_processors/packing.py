@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from spendstream.recommendations import Recommendation
 from spendstream.rightsizing.savings import NodesGone
-from spendstream.scheduling import Node, changes_of, what_if
+from spendstream.scheduling import Consolidation, Node, WhatIf, changed, changes_of, consolidate
 
 __all__ = ["Packing"]
 
@@ -21,6 +21,7 @@ class Packing:
     def __init__(self, ask: Callable[[], Awaitable[Sequence[Node]]]) -> None:
         self._ask = ask
         self._nodes: Sequence[Node] | None = None
+        self._anyway: Consolidation | None = None
 
     async def gone(self, recommendation: Recommendation) -> NodesGone | None:
         """Return the nodes that can go then, beside those that can go anyway; None for a large cluster.
@@ -32,5 +33,8 @@ class Packing:
         nodes = self._nodes
         if not 0 < sum(len(node.pods) for node in nodes) <= _MOST_PODS:
             return None
-        plans = await asyncio.to_thread(what_if, nodes, changes_of([recommendation]))
+        if self._anyway is None:
+            self._anyway = await asyncio.to_thread(consolidate, nodes)
+        then = await asyncio.to_thread(consolidate, changed(nodes, changes_of([recommendation])))
+        plans = WhatIf(now=self._anyway, then=then)
         return NodesGone(nodes=max(plans.nodes, 0), per_hour=max(plans.per_hour, 0))
