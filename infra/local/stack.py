@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Self
 
 import structlog
@@ -19,7 +20,7 @@ from spendstream.config import Config
 from spendstream.errors import AlreadyRunning, ConfigError, TransientError
 from spendstream.topics import USAGE_TOPICS, WORKER_GROUP
 
-__all__ = ["GATEWAY", "LOAD", "PIPELINE", "Stack"]
+__all__ = ["GATEWAY", "LOAD", "PIPELINE", "Stack", "clickhouse_folder"]
 
 _log = structlog.get_logger(__name__)
 
@@ -230,8 +231,13 @@ def _load(gateway: str) -> Part:
     return Part.command("load", "--url", gateway, ready=None)
 
 
+def clickhouse_folder(config: Config) -> Path:
+    """Return where the local ClickHouse keeps its data; it is not there before the first start."""
+    return config.data_dir / "clickhouse"
+
+
 def _clickhouse(config: Config, port: int) -> Part:
-    folder = str(config.data_dir / "clickhouse")
+    folder = str(clickhouse_folder(config))
     return Part(
         name="clickhouse",
         arguments=["-m", "infra.local.clickhouse", "--data-dir", folder, "--port", str(port)],

@@ -34,6 +34,7 @@ _DATA_ERRORS = frozenset(
         469,  # VIOLATED_CONSTRAINT
     }
 )
+_NO_DATABASE = 81
 _SECONDS_TO_CONNECT = 5
 _SECONDS_TO_ANSWER = 60
 
@@ -41,7 +42,7 @@ _SECONDS_TO_ANSWER = 60
 async def connect(url: Secret, *, database: str = DATABASE) -> AsyncClient:
     """Return a client of the ClickHouse at `url`; raise StoreUnavailable while it does not answer."""
     address = urlsplit(url)
-    with landing_errors(_shown(url)):
+    with landing_errors(_shown(url)), _missing(database, _shown(url)):
         return await clickhouse_connect.get_async_client(
             host=address.hostname or "",
             port=address.port or (8443 if address.scheme == "https" else 8123),
@@ -54,6 +55,18 @@ async def connect(url: Secret, *, database: str = DATABASE) -> AsyncClient:
             send_receive_timeout=_SECONDS_TO_ANSWER,
             compress=False,  # most ClickHouses are near, and CPU is what there is least of
         )
+
+
+@contextmanager
+def _missing(database: str, where: str) -> Iterator[None]:
+    try:
+        yield
+    except Error as error:
+        if error.code != _NO_DATABASE:
+            raise
+        raise StoreUnavailable(
+            f"{where} has no database {database} yet: run `spendstream migrate`, or `spendstream up` on this machine"
+        ) from error
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 
 import click
 
-from infra.local.stack import Stack
+from infra.local.stack import Stack, clickhouse_folder
 from spendstream import running
 from spendstream.config import Config, Secret
+from spendstream.errors import StoreUnavailable
 
 __all__ = ["Reached", "reach"]
 
@@ -28,7 +29,7 @@ async def reach(config: Config, parts: frozenset[str] = frozenset()) -> AsyncIte
     """Yield the addresses of a pipeline to send to; with no `parts`, of a ClickHouse to ask.
 
     Where there is none, neither configured nor running, `parts` are started on the data directory, and
-    stopped again at the end.
+    stopped again at the end. Raises StoreUnavailable where there is nothing to ask either.
     """
     there = running.find(config.data_dir)
     kafka = config.kafka or (there.kafka if there else "")
@@ -36,6 +37,11 @@ async def reach(config: Config, parts: frozenset[str] = frozenset()) -> AsyncIte
     if kafka if parts else clickhouse:
         yield Reached(kafka, clickhouse)
         return
+    if not parts and not clickhouse_folder(config).is_dir():
+        raise StoreUnavailable(
+            f"no ClickHouse is configured or running, and {config.data_dir} holds no data to ask: "
+            "run `spendstream up` or `spendstream replay`, or set SPENDSTREAM_CLICKHOUSE"
+        )
     click.echo(
         f"nothing runs here yet: starting a local stack on {config.data_dir} for this command", err=True
     )

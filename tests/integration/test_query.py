@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
+from spendstream.cli import main
 from tests.fixtures.stack import Pipeline
 
 ROW = """
@@ -103,3 +105,36 @@ def test_a_mistake_in_the_command_is_one_line_and_exit_code_2(pipeline: Pipeline
 def test_a_clickhouse_that_is_away_is_one_line(tmp_path: Path) -> None:
     nowhere = Pipeline(tmp_path)
     assert nowhere.clickhouse in refused(nowhere, "SELECT 1", code=1)
+
+
+def test_a_clickhouse_without_our_tables_says_how_to_make_them(tmp_path: Path) -> None:
+    bare = Pipeline(tmp_path).start("clickhouse")
+    try:
+        for command in (("query", "SELECT 1"), ("report", "costs")):
+            ran = bare.ran(*command)
+            assert (ran.returncode, ran.stdout) == (1, "")
+            [line] = ran.stderr.splitlines()
+            assert "no database spendstream" in line
+            assert "run `spendstream migrate`" in line
+    finally:
+        bare.close()
+
+
+@pytest.mark.parametrize("command", [("query", "SELECT 1"), ("report", "costs"), ("report", "budgets")])
+def test_where_nothing_ever_ran_nothing_is_started_to_be_asked(
+    tmp_path: Path,
+    command: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in [name for name in os.environ if name.startswith("SPENDSTREAM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SPENDSTREAM_DATA_DIR", str(tmp_path / "none"))
+    with pytest.raises(SystemExit) as caught:
+        main([*command])
+    assert caught.value.code == 1
+    told = capsys.readouterr()
+    [line] = told.err.splitlines()
+    assert told.out == ""
+    assert "run `spendstream up`" in line
+    assert not (tmp_path / "none").exists()
