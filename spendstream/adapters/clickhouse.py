@@ -65,7 +65,7 @@ def _missing(database: str, where: str) -> Iterator[None]:
         if error.code != _NO_DATABASE:
             raise
         raise StoreUnavailable(
-            f"{where} has no database {database} yet: run `spendstream migrate`, or `spendstream up` on this machine"
+            f"{where} has no database {database} yet: run `spendstream migrate`, or here `spendstream up`"
         ) from error
 
 

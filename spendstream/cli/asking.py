@@ -58,7 +58,8 @@ class Asking:
         """Return what each owes; raise ValueError if there is nobody to share what is shared."""
         limits: Mapping[str, int] = chargeback.budgeted(by, span, await self.book())
         answer = await self._ask(questions.spend([by], span))
-        return chargeback.table(by, span, answer, sharing, limits)
+        bill = await self._ask(questions.unallocated(by, span))
+        return chargeback.table(by, span, answer, bill, sharing, limits)
 
     async def budgets(self, at: int) -> Table:
         """Return how the budgets stand at a time (microseconds UTC)."""

@@ -99,7 +99,7 @@ def _costs(
 @click.option(
     "--shared",
     multiple=True,
-    help=f"Whose costs all others share; {chargeback.NOBODY!r} is what has no owner.",
+    help=f"Whose costs all others share; {chargeback.NOBODY!r} is what has no owner, '(idle)' what is idle.",
 )
 @click.option(
     "--split",
@@ -122,7 +122,8 @@ def _chargeback(
 ) -> None:
     """Report what each owes: own spend, a part of what is shared, and how that stands to the budget.
 
-    Without --shared it is a showback. Budgets are those whose scope is the one dimension of --by.
+    What clusters pay for beside containers has rows of its own, so that the sum is the whole bill. Without
+    --shared it is a showback. Budgets are those whose scope is the one dimension of --by.
     """
     if len(by) != 1:
         raise click.BadParameter("name one dimension.", param_hint="--by")

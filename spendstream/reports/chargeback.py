@@ -1,10 +1,12 @@
 """Chargeback: what each owes: its own spend, its part of what is shared, and how that stands to its budget.
 
-Without anything shared it is a showback.
+What of clusters no container was allocated has rows of its own, so that all rows add up to what calls cost
+and to the clusters' whole bills. Without anything shared it is a showback.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 
@@ -18,14 +20,22 @@ from spendstream.reports.sharing import Policy, shared_out
 from spendstream.reports.span import Span
 from spendstream.reports.table import Column, Table, added, share
 
-__all__ = ["NOBODY", "Sharing", "budgeted", "table"]
+__all__ = ["LINES", "NOBODY", "Sharing", "budgeted", "table"]
 
 NOBODY = "(nobody)"
 """Whose spend it is that has no owner."""
 
+LINES = frozenset({"(idle)", "(overcommit)", "(shared)"})
+"""Rows of clusters' bills beside containers, by their lines in `allocation`; they pay for nothing else."""
+
+_BILL = (
+    "What of clusters no container was allocated is in it, as (idle), (overcommit) and (shared): "
+    "the rows add up to what calls cost and to the clusters' whole bills."
+)
+
 
 class Sharing(Struct, frozen=True, kw_only=True):
-    """Whose spend all others share, and how; NOBODY can be among them. Weights are for `fixed`."""
+    """Whose spend all others share, and how; NOBODY and LINES can be among them. Weights are for `fixed`."""
 
     shared: Collection[str] = ()
     policy: Policy = "proportional"
@@ -33,16 +43,24 @@ class Sharing(Struct, frozen=True, kw_only=True):
 
 
 def table(
-    by: str, span: Span, answer: Sequence[Record], sharing: Sharing, budgets: Mapping[str, int]
+    by: str,
+    span: Span,
+    answer: Sequence[Record],
+    bill: Sequence[Record],
+    sharing: Sharing,
+    budgets: Mapping[str, int],
 ) -> Table:
-    """Return the answer of `questions.spend` by one dimension as what each owes; `budgets` are of the span.
+    """Return what each owes: the answers of `questions.spend` and `questions.unallocated` by one dimension.
 
-    Raises ValueError where there are shared costs and nobody to share them.
+    `budgets` are of the span. Raises ValueError where there are shared costs and nobody to share them.
     """
-    direct = {record[by] or NOBODY: record["cost"] for record in answer}
+    direct: dict[str, int] = defaultdict(int)
+    for record in (*answer, *bill):
+        direct[record[by] or NOBODY] += record["cost"]
     common = sum(cost for key, cost in direct.items() if key in sharing.shared)
     own = {key: cost for key, cost in direct.items() if key not in sharing.shared}
-    parts = shared_out(common, own, sharing.policy, sharing.weights) if common else {}
+    payers = {key: cost for key, cost in own.items() if key not in LINES}
+    parts = shared_out(common, payers, sharing.policy, sharing.weights) if common else {}
     keys = sorted(own.keys() | parts.keys(), key=lambda key: (-own.get(key, 0) - parts.get(key, 0), key))
     rows = [_row(key, own.get(key, 0), parts.get(key, 0), budgets.get(key)) for key in keys]
     columns = [
@@ -63,7 +81,8 @@ def table(
         total=added(columns, rows),
         notes=[
             *_about(sharing, common),
-            *notes([by], sum(record["unpriced"] for record in answer)),
+            *([_BILL] if bill else []),
+            *notes([by], sum(record["unpriced"] for record in (*answer, *bill))),
         ],
         chart="total",
     )

@@ -15,7 +15,18 @@ from spendstream.reports.dimensions import BUCKETS, column_of, in_windows
 from spendstream.reports.span import Span, windows
 from spendstream.windows import DAY, MONEY_MEASURES, Measures
 
-__all__ = ["KINDS", "MEASURES", "Question", "anomalies", "days", "spend", "unpriced", "waste", "within"]
+__all__ = [
+    "KINDS",
+    "MEASURES",
+    "Question",
+    "anomalies",
+    "days",
+    "spend",
+    "unallocated",
+    "unpriced",
+    "waste",
+    "within",
+]
 
 MEASURES = Measures._fields
 _TABLES = {"tokens": "token_usage", "pods": "pod_usage"}
@@ -76,16 +87,9 @@ def waste(by: Sequence[str], span: Span) -> Question:
         "cost": "e.cost",
         "idle_cost": "if(e.line = 'idle', e.cost, 0)",
     }
-    start, end = span.start // 1_000_000, span.end // 1_000_000
     parts = [
         _part(by, "tokens", "e.event_time", calls, f"token_usage AS e WHERE {within(span)}"),
-        _part(
-            by,
-            "hours",
-            "e.hour",
-            hours,
-            f"allocation AS e WHERE toUnixTimestamp(e.hour) >= {start} AND toUnixTimestamp(e.hour) < {end}",
-        ),
+        _part(by, "hours", "e.hour", hours, _hours(span)),
     ]
     named = [f"{_outward(name, f's.{name}')} AS {name}" for name in by]
     summed = [
@@ -105,6 +109,20 @@ def _part(by: Sequence[str], kind: str, time: str, figures: Mapping[str, str], s
     named = [f"{column_of(name, kind, time)} AS {name}" for name in by]
     return (
         f"SELECT {', '.join([*named, *(f'{sql} AS {name}' for name, sql in figures.items())])} FROM {source}"
+    )
+
+
+def unallocated(by: str, span: Span) -> Question:
+    """Return how to ask for what clusters pay for beside containers: idle, overcommit and shared lines.
+
+    It comes by line, as `LINES` names them, or by bucket of time where `by` is one; of hours of allocation
+    that begin in the span.
+    """
+    key = _outward(by, column_of(by, "hours", "e.hour")) if by in BUCKETS else "concat('(', e.line, ')')"
+    return Question(
+        sql=f"SELECT {key} AS {by}, sum(e.unpriced) AS unpriced, {pico('sum(e.cost)')} AS cost "
+        f"FROM {_hours(span)} AND e.line != 'workload' GROUP BY {by} ORDER BY {by}",
+        names=(by, "unpriced", "cost"),
     )
 
 
@@ -159,6 +177,11 @@ def within(span: Span) -> str:
         f"e.event_time >= fromUnixTimestamp64Micro({span.start}, 'UTC') "
         f"AND e.event_time < fromUnixTimestamp64Micro({span.end}, 'UTC')"
     )
+
+
+def _hours(span: Span) -> str:
+    start, end = span.start // 1_000_000, span.end // 1_000_000
+    return f"allocation AS e WHERE toUnixTimestamp(e.hour) >= {start} AND toUnixTimestamp(e.hour) < {end}"
 
 
 def _windows(by: Sequence[str], span: Span, kinds: Sequence[str]) -> str:

@@ -130,10 +130,25 @@ def node(name: str, hour: int) -> NodeUsage:
     )
 
 
+def control_plane(hour: int) -> NodeUsage:
+    at = START + hour * HOUR
+    return NodeUsage(
+        id=derived_id(at, b"control-plane", hour),
+        event_time=at,
+        end_time=at + HOUR,
+        source="test",
+        asset="control-plane",
+        cluster="prod",
+        node="prod",
+        cost=10**11 + hour,
+    )
+
+
 RND = Random(6)
 CALLS = [call(RND, row) for row in range(3000)]
 PODS = [container(RND, row) for row in range(500)]
 NODES = [node(name, hour) for name in ("node-0", "node-1") for hour in range(31 * 24)]  # not of node-2
+PLANES = [control_plane(hour) for hour in range(48)]
 EVENTS: Sequence[Event] = [*CALLS, *PODS]
 
 
@@ -148,7 +163,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         "- {id: one-key, amount: 5 USD, period: month, enforce: shadow, scope: {key_id: k}}\n"
     )
     with running(folder, "worker", SPENDSTREAM_BUDGET_FILE=str(budgets)) as fresh:
-        for stream, events in ((TOKEN_STREAM, CALLS), (POD_STREAM, PODS), (NODE_STREAM, NODES)):
+        for stream, events in ((TOKEN_STREAM, CALLS), (POD_STREAM, PODS), (NODE_STREAM, [*NODES, *PLANES])):
             path = folder / f"{stream.topic.name}.jsonl"
             recordings.write(path, stream, events)
             fresh.replay(path)
@@ -276,14 +291,31 @@ def test_waste_is_what_failed_what_broke_off_and_what_is_idle(pipeline: Pipeline
     assert all(sum(found[row[0], row[1]]) == row[2] for row in table.rows)
 
 
-def test_what_all_owe_is_what_was_spent_whoever_shares(pipeline: Pipeline) -> None:
-    [spent] = sums([], MONTH, "cost")[()]
-    for shared in ((), ("platform",), ("platform", NOBODY)):
+def test_what_all_owe_is_what_calls_cost_and_the_whole_bill_of_the_clusters(pipeline: Pipeline) -> None:
+    for shared in ((), ("platform",), ("platform", NOBODY), ("(idle)", "(overcommit)", "(shared)")):
         sharing = Sharing(shared=shared)
         table = asked(pipeline, lambda asking, sharing=sharing: asking.chargeback("team", MONTH, sharing))
         assert table.total is not None
-        assert table.total[3] == spent
+        assert table.total[3] == billed()
         assert not set(shared) & set(table.column("team"))
+
+
+def test_what_no_container_was_allocated_has_rows_of_its_own(pipeline: Pipeline) -> None:
+    table = asked(pipeline, lambda asking: asking.chargeback("team", MONTH, Sharing()))
+    owed = {team: total for (team,), [total] in told(table, ["team"], "total").items()}
+    assert owed.pop("(shared)") == sum(each.cost or 0 for each in PLANES)
+    assert owed.pop("(idle)") == sum(idle().values())
+    assert owed.pop("(overcommit)") < 0
+    own = {team or NOBODY: cost for (team,), [cost] in sums(["team"], MONTH, "cost").items()}
+    assert owed == own
+
+
+@pytest.mark.parametrize("by", ["day", "model", "kind"])
+def test_the_whole_bill_is_owed_whatever_it_is_told_apart_by(pipeline: Pipeline, by: str) -> None:
+    table = asked(pipeline, lambda asking: asking.chargeback(by, MONTH, Sharing()))
+    assert table.total is not None
+    assert table.total[3] == billed()
+    assert (by == "day") != ("(idle)" in table.column(by))
 
 
 def test_variance_is_against_the_budget_of_the_month(pipeline: Pipeline) -> None:
@@ -364,7 +396,7 @@ def test_a_focus_export_has_all_money_of_the_month(pipeline: Pipeline, tmp_path:
     for start, team, cost in zip(*columns, strict=True):
         costs_of[int(start.timestamp()) * SECOND, team or ""] += int(cost.scaleb(12))
     wanted = {key: cost for key, [cost] in sums(["hour", "team"], MONTH, "cost").items()}
-    for node_hour in NODES:  # what nobody was allocated of a node belongs to its owner: it has none
+    for node_hour in (*NODES, *PLANES):  # what nobody was allocated belongs to its owner: it has none
         key = node_hour.event_time, ""
         wanted[key] = wanted.get(key, 0) + (node_hour.cost or 0)
     for one in PODS:
@@ -418,9 +450,9 @@ def test_a_focus_export_says_what_it_leaves_out(pipeline: Pipeline) -> None:
 
 
 def billed() -> int:
-    """Return what calls and nodes cost, and what containers did on nodes that nobody told the price of."""
+    """Return what calls and clusters' assets cost, and containers on a node that nobody told the price of."""
     elsewhere = [one for one in PODS if one.node == "node-2"]
-    return sum(each.cost or 0 for each in (*CALLS, *NODES, *elsewhere))
+    return sum(each.cost or 0 for each in (*CALLS, *NODES, *PLANES, *elsewhere))
 
 
 @pytest.mark.slow

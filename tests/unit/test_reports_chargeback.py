@@ -52,31 +52,60 @@ def test_nobody_can_share_if_there_is_nobody() -> None:
     with pytest.raises(ValueError, match="nobody"):
         shared_out(8, {}, "even")
     with pytest.raises(ValueError, match="nobody"):
-        table("team", MONTH, spent(platform=5), Sharing(shared={"platform"}), {})
+        table("team", MONTH, spent(platform=5), [], Sharing(shared={"platform"}), {})
 
 
 @given(NAMES, st.integers(0, 10**30))
 def test_what_all_owe_is_what_was_spent(direct: dict[str, int], shared: int) -> None:
     answer = spent(**direct) + spent(platform=shared)
-    found = table("team", MONTH, answer, Sharing(shared={"platform"}), {})
+    found = table("team", MONTH, answer, [], Sharing(shared={"platform"}), {})
     assert sum(int(str(cell)) for cell in found.column("total")) == sum(direct.values()) + shared
     assert "platform" not in found.column("team")
 
 
 def test_without_anything_shared_each_owes_its_own_spend() -> None:
-    found = table("team", MONTH, spent(a=1, b=2), Sharing(), {})
+    found = table("team", MONTH, spent(a=1, b=2), [], Sharing(), {})
     assert [list(row[:4]) for row in found.rows] == [["b", 2, 0, 2], ["a", 1, 0, 1]]
 
 
 def test_spend_without_an_owner_is_shown_and_can_be_shared() -> None:
     answer = [*spent(a=6), {"team": "", "cost": 4, "unpriced": 0}]
-    assert table("team", MONTH, answer, Sharing(), {}).column("team") == ["a", NOBODY]
-    found = table("team", MONTH, answer, Sharing(shared={NOBODY}), {})
+    assert table("team", MONTH, answer, [], Sharing(), {}).column("team") == ["a", NOBODY]
+    found = table("team", MONTH, answer, [], Sharing(shared={NOBODY}), {})
     assert [list(row[:4]) for row in found.rows] == [["a", 6, 4, 10]]
 
 
+BILL = spent(**{"(idle)": 50, "(overcommit)": -5, "(shared)": 20})
+
+
+def test_what_clusters_pay_for_beside_containers_has_rows_that_pay_for_nobody() -> None:
+    found = table("team", MONTH, spent(a=6, platform=4), BILL, Sharing(shared={"platform"}), {})
+    assert [list(row[:4]) for row in found.rows] == [
+        ["(idle)", 50, 0, 50],
+        ["(shared)", 20, 0, 20],
+        ["a", 6, 4, 10],
+        ["(overcommit)", -5, 0, -5],
+    ]
+    assert "whole bills" in "".join(found.notes)
+
+
+@pytest.mark.parametrize("policy", ["proportional", "even"])
+def test_idle_can_be_shared_like_anything_else(policy: Any) -> None:
+    sharing = Sharing(shared={"(idle)", "(overcommit)"}, policy=policy)
+    found = table("team", MONTH, spent(a=5, b=5), BILL, sharing, {})
+    assert [list(row[:3]) for row in found.rows] == [["a", 5, 23], ["b", 5, 22], ["(shared)", 20, 0]]
+
+
+def test_by_time_clusters_are_in_their_day() -> None:
+    answer = [{"day": DAY, "cost": 3, "unpriced": 0}]
+    bill = [{"day": DAY, "cost": 4, "unpriced": 1}, {"day": 2 * DAY, "cost": 5, "unpriced": 1}]
+    found = table("day", MONTH, answer, bill, Sharing(), {})
+    assert [list(row[:2]) for row in found.rows] == [[DAY, 7], [2 * DAY, 5]]
+    assert any(note.startswith("2 events have no price") for note in found.notes)
+
+
 def test_variance_is_what_is_over_the_budget() -> None:
-    [over, under, free] = table("team", MONTH, spent(a=12, b=5, c=1), Sharing(), {"a": 10, "b": 10}).rows
+    [over, under, free] = table("team", MONTH, spent(a=12, b=5, c=1), [], Sharing(), {"a": 10, "b": 10}).rows
     assert [over[4], over[5], str(over[6])] == [10, 2, "1/5"]
     assert [under[4], under[5], str(under[6])] == [10, -5, "-1/2"]
     assert list(free[4:]) == [None, None, None]
