@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
-from spendstream.cli import main
+from tests.fixtures import in_process
 from tests.fixtures.stack import Pipeline
 
 ROW = """
@@ -122,19 +121,11 @@ def test_a_clickhouse_without_our_tables_says_how_to_make_them(tmp_path: Path) -
 
 @pytest.mark.parametrize("command", [("query", "SELECT 1"), ("report", "costs"), ("report", "budgets")])
 def test_where_nothing_ever_ran_nothing_is_started_to_be_asked(
-    tmp_path: Path,
-    command: tuple[str, ...],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    for name in [name for name in os.environ if name.startswith("SPENDSTREAM_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("SPENDSTREAM_DATA_DIR", str(tmp_path / "none"))
-    with pytest.raises(SystemExit) as caught:
-        main([*command])
-    assert caught.value.code == 1
-    told = capsys.readouterr()
-    [line] = told.err.splitlines()
-    assert told.out == ""
+    folder = tmp_path / "none"
+    ran = in_process.ran({"SPENDSTREAM_DATA_DIR": str(folder)}, *command)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    [line] = ran.stderr.splitlines()
     assert "run `spendstream up`" in line
-    assert not (tmp_path / "none").exists()
+    assert not folder.exists()

@@ -9,15 +9,19 @@ from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from sinks.clickhouse.columns import EVENT_TABLES
 from sinks.clickhouse.migrations import migrate
+from sinks.clickhouse.recommendations import land_recommendations
 from sinks.clickhouse.store import ClickHouseStore
+from sinks.clickhouse.tables import Tables
 from spendstream import latency
 from spendstream.adapters.clickhouse import connect
+from spendstream.allocation import GIB
 from spendstream.batches import Batch
 from spendstream.clock import now_micros
 from spendstream.config import Config, Secret
@@ -25,6 +29,7 @@ from spendstream.events import NodeUsage, PodUsage, TokenUsage
 from spendstream.ids import derived_id
 from spendstream.ledger import Ledger, WindowState
 from spendstream.money import dollars
+from spendstream.recommendations import Decision, FollowUp, Recommendation
 from spendstream.rolling import pieces
 from spendstream.store import Source
 from spendstream.tally import tally
@@ -251,12 +256,27 @@ class TestUnitCost:
         assert await rows(client, "SELECT count() FROM unit_cost") == [(5,)]
 
 
+def applied(second: int) -> Recommendation:
+    """Return a recommendation that was applied three days ago, and frees a millionth of a dollar an hour."""
+    kept = Decision(verdict="keep", reason="", current=GIB, target=GIB)
+    return Recommendation(
+        id=UUID(int=1), at=second * SECOND, state="applied", team="search", cluster="c", namespace="n",
+        workload_kind="Deployment", workload="w", container="app", cpu=kept, memory=kept,
+        follow_up=FollowUp(applied_at=(second - 3 * DAY) * SECOND, days=3, breaches=1, saved_per_hour=10**6),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("sql", EXAMPLES, ids=range(len(EXAMPLES)))
 async def test_every_example_in_the_docs_answers(
-    store: ClickHouseStore, client: AsyncClient, sql: str
+    store: ClickHouseStore, client: AsyncClient, migrated: Secret, sql: str
 ) -> None:
     await land(store, [call(1, NOON, team="search", duration=1500, input_tokens=10)])
     await land(store, [pod(1, NOON, team="search", cost=DOLLAR)])
     await land(store, [node(NOON, cost=DOLLAR)])
+    tables = Tables(migrated)
+    await land_recommendations(tables, [(applied(NOON), ARRIVED)])
+    await tables.close()
     answer = await client.query(sql, settings={"readonly": 1})
     assert answer.result_rows or "now()" in sql
+    if "saved_per_hour" in sql:
+        assert answer.result_rows == [("search", 1, Decimal("0.000072"), 1)]
