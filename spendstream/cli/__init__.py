@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import NoReturn
 
 import click
 
@@ -76,6 +77,8 @@ def main(argv: list[str] | None = None) -> None:
         cli.main(args=argv, prog_name="spendstream", standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        _ask_for_a_command(error.ctx)
     except click.UsageError as error:
         name = error.ctx.command_path if error.ctx else "spendstream"
         _fail(f"{error.format_message()} See `{name} --help`.", _EXIT_USAGE)
@@ -91,7 +94,17 @@ def main(argv: list[str] | None = None) -> None:
         sys.stderr.close()
 
 
-def _fail(message: str, code: int) -> None:
+def _ask_for_a_command(context: click.Context) -> NoReturn:
+    if context.parent is None:  # who says nothing at all wants to know what there is
+        click.echo(context.get_help(), err=True)
+        sys.exit(_EXIT_USAGE)
+    assert isinstance(context.command, click.Group)  # noqa: S101  # no other has commands
+    names = ", ".join(context.command.list_commands(context))
+    path = context.command_path
+    _fail(f"Missing command: expected one of {names}. See `{path} --help`.", _EXIT_USAGE)
+
+
+def _fail(message: str, code: int) -> NoReturn:
     for line in message.splitlines():
         click.secho(f"spendstream: {line}", err=True, fg="red" if sys.stderr.isatty() else None)
     sys.exit(code)

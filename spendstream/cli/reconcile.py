@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -83,7 +84,7 @@ def _read(path: Path, columns: Mapping[str, str], provider: str) -> Invoice:
     try:
         with path.open(encoding="utf-8-sig", newline="") as text:
             return read(text, columns, provider=provider)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     except ConfigError as error:
         raise ConfigError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
@@ -99,6 +100,8 @@ def _mapping(texts: Sequence[str]) -> Mapping[str, str]:
 def _span(invoice: Invoice, since: str | None, until: str | None) -> Span:
     if since is not None:
         return span_of(since, until)
+    if until is not None:
+        raise click.UsageError("--until alone says nothing: say with --since from when on.")
     if "day" not in invoice.keys:
         raise click.UsageError("The invoice has no days: say with --since and --until what it is of.")
     days = [int(day) for day in invoice.values("day")]

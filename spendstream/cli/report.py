@@ -128,6 +128,8 @@ def _chargeback(
     if len(by) != 1:
         raise click.BadParameter("name one dimension.", param_hint="--by")
     span = span_of(since, until)
+    if weight and policy != "fixed":
+        raise click.UsageError(f"--weight is for --split fixed; found --split {policy}.")
     sharing = chargeback.Sharing(shared=frozenset(shared), policy=policy, weights=_weights(weight))
 
     async def ask(asking: Asking) -> Table:
@@ -235,7 +237,7 @@ def _weights(texts: Sequence[str]) -> Mapping[str, int]:
     weights = {}
     for text in texts:
         name, separator, number = text.rpartition("=")
-        if not separator or not number.isdecimal():
+        if not name or not separator or not number.isdecimal():
             raise click.BadParameter(f"{text!r}: expected one such as search=3.", param_hint="--weight")
         weights[name] = int(number)
     return weights

@@ -14,6 +14,7 @@ from spendstream.clock import to_micros
 from spendstream.errors import ConfigError
 from spendstream.mistakes import did_you_mean
 from spendstream.money import parse_usd
+from spendstream.reports.span import YEARS
 
 __all__ = ["COLUMNS", "KEYS", "MEASURES", "Invoice", "Key", "read"]
 
@@ -101,6 +102,8 @@ def _day(text: str) -> int:
         day = date.fromisoformat(text.strip()[:10])
     except ValueError as error:
         raise ValueError(f"{text!r} is no day: expected one such as 2024-01-31") from error
+    if day.year not in YEARS:
+        raise ValueError(f"{text!r} is no day of an event: they are of 1970 to 2099")
     return to_micros(datetime(day.year, day.month, day.day, tzinfo=UTC))
 
 

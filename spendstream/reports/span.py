@@ -11,13 +11,14 @@ from spendstream.clock import from_micros, to_micros
 from spendstream.rolling import Piece, pieces
 from spendstream.windows import DAY, HOUR, MINUTE
 
-__all__ = ["Span", "between", "month_of", "windows"]
+__all__ = ["YEARS", "Span", "between", "month_of", "windows"]
 
 _MICROS = 1_000_000
 _AGO = re.compile(r"([1-9][0-9]{0,4})([mhdw])")
 _UNITS = {"m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 _MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
-_YEARS = range(1970, 2100)  # those that events have
+YEARS = range(1970, 2100)
+"""Those that events have."""
 
 
 class Span(Struct, frozen=True, kw_only=True):
@@ -65,7 +66,7 @@ def between(since: str, until: str | None, now: int) -> Span:
 def month_of(text: str) -> Span:
     """Return a calendar month (UTC), written like 2024-01. Raises ValueError."""
     found = _MONTH.fullmatch(text)
-    if found is None or not 1 <= int(found[2]) <= 12 or int(found[1]) not in _YEARS:  # noqa: PLR2004
+    if found is None or not 1 <= int(found[2]) <= 12 or int(found[1]) not in YEARS:  # noqa: PLR2004
         raise ValueError(f"{text!r} is no month: expected one such as 2024-01")
     first = datetime(int(found[1]), int(found[2]), 1, tzinfo=UTC)
     following = (first + timedelta(days=31)).replace(day=1)
@@ -96,7 +97,7 @@ def _moment(text: str, now: int) -> int:
         found = datetime.fromisoformat(text)
     except ValueError as error:
         raise ValueError(f"{text!r} is no time: expected one such as 30d, 6h or 2024-01-31") from error
-    if found.year not in _YEARS:
+    if found.year not in YEARS:
         raise ValueError(f"{text!r} is no time of an event: they are of 1970 to 2099")
     micros = to_micros(found if found.tzinfo else found.replace(tzinfo=UTC))
     return micros - micros % (MINUTE * _MICROS)

@@ -386,6 +386,8 @@ def test_a_report_of_nothing_says_so(pipeline: Pipeline) -> None:
         (("costs", "--format", "parquet"), "--out"),
         (("chargeback", "--by", "team,model"), "one dimension"),
         (("chargeback", "--weight", "search"), "search=3"),
+        (("chargeback", "--split", "fixed", "--weight", "=3"), "search=3"),
+        (("chargeback", "--weight", "search=3"), "--split fixed"),
         (("monthly", "January"), "no month"),
         (("costs", "--out", "/nowhere/at/all.csv", "--format", "csv"), "/nowhere/at/all.csv"),
     ],
@@ -547,6 +549,26 @@ def test_a_line_that_is_missing_from_an_invoice_is_told(pipeline: Pipeline, tmp_
     ran = in_process.ran(pipeline.environment, "reconcile", str(invoice(tmp_path / "invoice.csv", lines)))
     assert ran.returncode == 1
     assert "not on the invoice" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "reason"),
+    [
+        ("openai,gpt-4,2024-01-01,1e999999", (), "line 2: '1e999999' is no amount"),
+        ("openai,gpt-4,2024-01-01,1e30", (), "line 2: '1e30' dollars is more than"),
+        ("openai,gpt-4,0001-01-01,1", (), "line 2: '0001-01-01' is no day"),
+        (f"openai,{'x' * 200_000},2024-01-01,1", (), "field larger than field limit"),
+        ("openai,gpt-4,2024-01-01,1", ("--until", "2024-02-01"), "--since"),
+    ],
+    ids=["overflow", "too much", "too early", "too long", "no beginning"],
+)
+def test_a_wrong_invoice_is_one_line(tmp_path: Path, line: str, options: Sequence[str], reason: str) -> None:
+    path = tmp_path / "invoice.csv"
+    path.write_text(f"provider,model,day,amount\n{line}\n")
+    ran = in_process.ran({}, "reconcile", str(path), *options)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    [said] = ran.stderr.splitlines()
+    assert reason in said
 
 
 def test_a_real_trace_is_reported_to_the_picodollar(pipeline: Pipeline) -> None:

@@ -67,6 +67,8 @@ def test_ctrl_c_ends_quietly(failing: list[BaseException], capsys: pytest.Captur
     [
         (["fly"], "No such command 'fly'. See `spendstream --help`."),
         (["query"], "Missing argument 'SQL'. See `spendstream query --help`."),
+        (["report"], "Missing command: expected one of anomalies, budgets,"),
+        (["alerts"], "expected one of test. See `spendstream alerts --help`."),
         (["replay", "x", "--speed", "fast"], "'fast' is no speed"),
         (["up", "--for", "ever"], "expected a duration like 20s, 5m or 1h, found 'ever'."),
     ],
@@ -79,6 +81,14 @@ def test_a_wrong_call_is_one_line_that_says_where_to_look(
     output, line = capsys.readouterr()
     assert (caught.value.code, output, line.count("\n")) == (2, "", 1)
     assert expected in line
+
+
+def test_who_says_nothing_sees_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    output, said = capsys.readouterr()
+    assert (caught.value.code, output) == (2, "")
+    assert said.startswith("Usage: spendstream")
 
 
 def test_all_mistakes_of_the_configuration_are_lines(
