@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from spendstream.allocation.windows import AllocationMeasures
-from spendstream.money import split
+from spendstream.sharing import Policy, shared_out
 
 __all__ = ["LineKind", "Sharing", "Slice", "distributed"]
 
@@ -27,7 +27,7 @@ class Sharing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pays also without any cost of its own.
     """
 
-    policy: Literal["even", "proportional", "fixed"] = "proportional"
+    policy: Policy = "proportional"
     namespaces: tuple[str, ...] = ("kube-system",)
     weights: Mapping[str, int] = {}
 
@@ -66,20 +66,16 @@ def _in_cluster(slices: Sequence[Slice], sharing: Sharing) -> Iterator[Slice]:
     payers = [each for each in slices if each.line == "workload"]
     if sharing.policy == "fixed":
         payers += _without_own_cost(slices[0], payers, sharing.weights)
-    weights = [_weight(each, sharing) for each in payers]
-    if not payers or (sharing.policy == "fixed" and not any(weights)):
+    own = {place: payer.measures.cost for place, payer in enumerate(payers)}
+    weights = {place: sharing.weights.get("/".join(payer.name), 0) for place, payer in enumerate(payers)}
+    if not (any(weights.values()) if sharing.policy == "fixed" else payers):
         yield from slices
         return
     total = sum(each.cost for each in slices if each.line == "shared")
-    for payer, part in zip(payers, split(total, weights), strict=True):
-        yield replace(payer, shared_cost=payer.shared_cost + part)
+    parts = shared_out(total, own, sharing.policy, weights)
+    for place, payer in enumerate(payers):
+        yield replace(payer, shared_cost=payer.shared_cost + parts.get(place, 0))
     yield from [each for each in slices if each.line not in ("workload", "shared")]
-
-
-def _weight(payer: Slice, sharing: Sharing) -> int:
-    if sharing.policy == "fixed":
-        return sharing.weights.get("/".join(payer.name), 0)
-    return 1 if sharing.policy == "even" else payer.measures.cost
 
 
 def _without_own_cost(like: Slice, payers: Sequence[Slice], weights: Mapping[str, int]) -> Iterator[Slice]:

@@ -17,9 +17,9 @@ from spendstream.cli.reporting import By, Month, span_of, waiting, write
 from spendstream.clock import from_micros, now_micros
 from spendstream.focus.columns import VERSIONS
 from spendstream.reports import cache, chargeback, costs, savings
-from spendstream.reports.sharing import POLICIES
 from spendstream.reports.span import Span
 from spendstream.reports.table import Table
+from spendstream.sharing import POLICIES
 
 __all__ = ["command"]
 

@@ -16,9 +16,9 @@ from spendstream.budgets import Budget, BudgetBook, Period, period_at
 from spendstream.budgets.definition import Rolling
 from spendstream.money import round_half_even
 from spendstream.reports.answers import Record, by_columns, notes
-from spendstream.reports.sharing import Policy, shared_out
 from spendstream.reports.span import Span
 from spendstream.reports.table import Column, Table, added, share
+from spendstream.sharing import Policy, shared_out
 
 __all__ = ["LINES", "NOBODY", "Sharing", "budgeted", "table"]
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from spendstream.budgets import Budget, BudgetBook, Calendar, Rolling
 from spendstream.money import PICO
 from spendstream.reports.chargeback import NOBODY, Sharing, budgeted, table
-from spendstream.reports.sharing import POLICIES, shared_out
 from spendstream.reports.span import Span, month_of
+from spendstream.sharing import POLICIES, shared_out
 
 DAY = 24 * 3600 * 10**6
 MONTH = month_of("2024-01")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, TypeVar, get_args
 
 from spendstream.money import split
 
@@ -13,10 +13,12 @@ Policy: TypeAlias = Literal["proportional", "even", "fixed"]
 POLICIES: Sequence[Policy] = get_args(Policy)
 """By what each spends itself, the same for each, or by weights that were agreed upon."""
 
+Key = TypeVar("Key", str, int)
+
 
 def shared_out(
-    amount: int, direct: Mapping[str, int], policy: Policy, weights: Mapping[str, int] | None = None
-) -> Mapping[str, int]:
+    amount: int, direct: Mapping[Key, int], policy: Policy, weights: Mapping[Key, int] | None = None
+) -> Mapping[Key, int]:
     """Return each one's part of `amount` picodollars; the parts add up to it exactly (largest remainder).
 
     `direct` is what each spends itself; who has credit (less than nothing) takes no part by proportion. With
