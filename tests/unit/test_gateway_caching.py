@@ -18,7 +18,7 @@ from spendstream.caching.embedding import DIMENSIONS, Embedding
 from spendstream.caching.memory import MemoryAnswers
 from spendstream.caching.semantic import SemanticAnswers, SemanticIndex
 from spendstream.caching.verifier import Verifier
-from tests.unit.test_gateway_calls import ANSWER, COST, INPUT, NOW, Client
+from tests.fixtures.calling import ANSWER, COST, INPUT, NOW, Client
 
 Make = Callable[..., Client]
 EVERYTHING = Policy(least_value=0.0)

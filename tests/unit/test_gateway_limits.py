@@ -15,7 +15,7 @@ from gateway.usage import Usage
 from spendstream.budgets import Budget, BudgetBook, Rolling
 from spendstream.budgets.rates import RateLimit
 from spendstream.limits.claims import Account
-from tests.unit.test_gateway_calls import ANSWER, COST, INPUT, NOW, Client
+from tests.fixtures.calling import ANSWER, COST, INPUT, NOW, Client
 
 DAY = 24 * 3600 * 10**6
 OUTPUT_PRICE = 60 * 10**6

@@ -19,7 +19,7 @@ from gateway.testing import ScriptedModels
 from gateway.usage import Usage
 from spendstream.caching.admission import Policy
 from spendstream.caching.memory import MemoryAnswers
-from tests.unit.test_gateway_calls import ANSWER, NOW, Client, Response
+from tests.fixtures.calling import ANSWER, NOW, Client, Response
 
 KEY = "-----BEGIN PRIVATE KEY-----\nMIIEow==\n-----END PRIVATE KEY-----"
 VALUES = (

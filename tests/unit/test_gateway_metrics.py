@@ -17,8 +17,8 @@ from gateway.upstream import attempts
 from gateway.upstream.serving import Serving
 from spendstream.caching.admission import Policy
 from spendstream.caching.memory import MemoryAnswers
+from tests.fixtures.calling import ANSWER, NOW, Client, Response
 from tests.unit.test_gateway_attempts import Flaky
-from tests.unit.test_gateway_calls import ANSWER, NOW, Client, Response
 
 BUSY = Failure(503, "overloaded", "later")
 PREFIX = "spendstream_gateway_"

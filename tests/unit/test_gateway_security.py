@@ -14,7 +14,7 @@ from gateway.testing import ScriptedModels
 from spendstream.caching.memory import MemoryAnswers
 from spendstream.config import Secret
 from spendstream.keys import ApiKey, KeyHasher, new_key
-from tests.unit.test_gateway_calls import ANSWER, MESSAGES, Client
+from tests.fixtures.calling import ANSWER, MESSAGES, Client
 
 SECRET = "of the server, and long enough for one"
 KEY = new_key("k1")

@@ -15,7 +15,7 @@ from spendstream.budgets import BudgetBook
 from spendstream.errors import ConfigError
 from spendstream.prompts import PASSES, BadPrompts, Settings, read_settings
 from spendstream.tokens import ChatMessage, count_chat, count_text
-from tests.unit.test_gateway_calls import ANSWER, INPUT, Client
+from tests.fixtures.calling import ANSWER, INPUT, Client
 from tests.unit.test_gateway_limits import INPUT_PRICE, OUTPUT_PRICE, budget
 from tests.unit.test_gateway_masking import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES, request
 

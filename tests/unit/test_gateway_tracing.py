@@ -21,9 +21,9 @@ from spendstream.caching.admission import Policy
 from spendstream.caching.memory import MemoryAnswers
 from spendstream.config import Config, load
 from spendstream.errors import ConfigError
+from tests.fixtures.calling import ANSWER, COST, INPUT, NOW, Client
 from tests.fixtures.collector import Collector
 from tests.unit.test_gateway_attempts import Flaky
-from tests.unit.test_gateway_calls import ANSWER, COST, INPUT, NOW, Client
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SERVER, CLIENT = 2, 3
