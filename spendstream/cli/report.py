@@ -128,9 +128,10 @@ def _chargeback(
     if len(by) != 1:
         raise click.BadParameter("name one dimension.", param_hint="--by")
     span = span_of(since, until)
-    if weight and policy != "fixed":
+    weights = _weights(weight)
+    if weights and policy != "fixed":
         raise click.UsageError(f"--weight is for --split fixed; found --split {policy}.")
-    sharing = chargeback.Sharing(shared=frozenset(shared), policy=policy, weights=_weights(weight))
+    sharing = chargeback.Sharing(shared=frozenset(shared), policy=policy, weights=weights)
 
     async def ask(asking: Asking) -> Table:
         try:
