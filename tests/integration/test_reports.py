@@ -554,8 +554,8 @@ def test_a_line_that_is_missing_from_an_invoice_is_told(pipeline: Pipeline, tmp_
 @pytest.mark.parametrize(
     ("line", "options", "reason"),
     [
-        ("openai,gpt-4,2024-01-01,1e999999", (), "line 2: '1e999999' is no amount"),
-        ("openai,gpt-4,2024-01-01,1e30", (), "line 2: '1e30' dollars is more than"),
+        ("openai,gpt-4,2024-01-01,1e999999", (), "line 2: '1e999999' dollars is too much"),
+        ("openai,gpt-4,2024-01-01,1e30", (), "line 2: '1e30' dollars is too much"),
         ("openai,gpt-4,0001-01-01,1", (), "line 2: '0001-01-01' is no day"),
         (f"openai,{'x' * 200_000},2024-01-01,1", (), "field larger than field limit"),
         ("openai,gpt-4,2024-01-01,1", ("--until", "2024-02-01"), "--since"),
