@@ -378,8 +378,8 @@ def test_any_sequence_of_verbs_leaves_what_simple_arithmetic_says(opened, verbs)
                 if verb == "pass":
                     model.now += what
                     model.sweep()
-                    await store.reserve(f"sweep{model.now}", [], [], model.now)
-                    await store.release(f"sweep{model.now}", [], model.now)
+                    for _ in range(1 + len(verbs) // 4):  # each call frees a few of what is over
+                        assert not (await store.reserve("never", [Hold(MONTH, 1, 0)], [], model.now)).granted
                 elif verb in ("reserve", "extend"):
                     holds = [Hold(account, *hold) for account, hold in what.items()]
                     expected = getattr(model, verb)(request, what)
