@@ -1,6 +1,6 @@
 """How well anomalies are detected: NAB's score of each of our detectors, beside the published ones.
 
-`SPENDSTREAM_DATA`, or a folder shared/data beside the repository, holds nab/data and nab/labels. Published
+`PUBLIC_DATA`, or a folder shared/data beside the repository, holds nab/data and nab/labels. Published
 scores are of all 58 files. Where fewer are there, ours are of a part, and not strictly comparable; the table
 says of how many. A score's threshold is the best one in hindsight, as NAB has it for everyone; the column
 "@3.1" is the score at the severity from which Spendstream warns, fixed beforehand.
@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import random
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +24,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import shared_data
 from benchmarks.nab import PROFILES, File, counts, load, score, score_at
 from spendstream.anomalies.detector import CRITICAL, HIGH, WARN, Detector
 from spendstream.anomalies.holt_winters import HoltWinters
@@ -35,7 +34,6 @@ from spendstream.anomalies.outlier import Outlier, fit
 from spendstream.anomalies.robust_z import RobustZ
 from spendstream.windows import HOUR
 
-_BESIDE = Path(__file__).parents[2] / "shared" / "data"
 _FILES_OF_NAB = 58
 
 DETECTORS: Mapping[str, Callable[[], Detector]] = {
@@ -103,10 +101,10 @@ class _Report(Struct, frozen=True, kw_only=True):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code."""
     options = _options(argv)
-    folder = Path(os.environ.get("SPENDSTREAM_DATA", _BESIDE)) / "nab"
+    folder = shared_data.folder() / "nab"
     if not (folder / "labels" / "combined_windows.json").is_file():
         print(
-            f"benchmark: no NAB in {folder}: set SPENDSTREAM_DATA to the folder that holds it",
+            f"benchmark: no NAB in {folder}: set PUBLIC_DATA to the folder that holds it",
             file=sys.stderr,
         )
         return 1

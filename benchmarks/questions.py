@@ -73,7 +73,7 @@ def questions(folder: Path, told: Callable[[int, int], None]) -> Questions:
     """
     file = folder / _FILE
     if not file.is_file():
-        raise BenchmarkError(f"no {_FILE} in {folder}: set SPENDSTREAM_DATA to the folder that holds qqp")
+        raise BenchmarkError(f"no {_FILE} in {folder}: set PUBLIC_DATA to the folder that holds qqp")
     with tarfile.open(file) as archive:
         member = next(each for each in archive if each.name.endswith(".json") and "/." not in each.name)
         content = archive.extractfile(member)

@@ -1,6 +1,6 @@
 """What rightsizing saves and what it risks: ours beside others', on machines of a recorded trace.
 
-Bitbrains' GWA-T-12 machines, in `SPENDSTREAM_DATA` or a folder shared/data beside the repository. The first
+Bitbrains' GWA-T-12 machines, in `PUBLIC_DATA` or a folder shared/data beside the repository. The first
 half of the time recommends, the second half judges: how much less is requested, how much of the time CPU is
 above the request, and on which share of the machines memory exceeds it at least once. What is refused stays
 as it was provisioned, and saves nothing. Ours has one parameter that matters, how full memory may be; to

@@ -1,6 +1,6 @@
 """What routing by complexity saves: cost against quality, beside random mixing and the oracle.
 
-Questions of GSM8K that a cheap and a strong model answered (RouteLLM, Apache-2.0), in `SPENDSTREAM_DATA` or a
+Questions of GSM8K that a cheap and a strong model answered (RouteLLM, Apache-2.0), in `PUBLIC_DATA` or a
 folder shared/data beside the repository. The router learned from one half of them; the other half is judged.
 APGR is the area under the curve of quality over strong calls: random mixing has .5, the oracle, which knows
 who will be right, the most there is. Intervals are of 95 %, by drawing the judged questions again.

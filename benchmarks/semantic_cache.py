@@ -11,7 +11,6 @@ question of each second group is kept, another of each group is asked, and the n
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,13 +26,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks import shared_data
 from benchmarks.fitting import fit, threshold
 from benchmarks.questions import Half, Pairs, Questions, hard_pairs, questions
 from benchmarks.reporting import Machine, machine, options, report
 from spendstream.caching import weights as stored
 from spendstream.caching.verifier import Precision, Verifier
 
-_BESIDE = Path(__file__).parents[2] / "shared" / "data"
 _SEEN: Half = 0
 _UNSEEN: Half = 1
 _PRECISIONS: Sequence[Precision] = ("0.90", "0.95")
@@ -93,8 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measured(_: Path, bars: Progress, *, write: Path | None) -> _Report:
-    folder = Path(os.environ.get("SPENDSTREAM_DATA", _BESIDE)) / "qqp"
-    asked = questions(folder, _bar(bars, "embedding"))
+    asked = questions(shared_data.folder() / "qqp", _bar(bars, "embedding"))
     judges: list[_Judge] = []
     halves: Sequence[tuple[Half, Half]] = ((_SEEN, _UNSEEN), (_UNSEEN, _SEEN))
     for seen, unseen in halves:

@@ -1,6 +1,6 @@
 """What Spendstream asks of a ClickHouse over HTTP, of the embedded one as of a server.
 
-`SPENDSTREAM_TEST_CLICKHOUSE=http://host:port` runs the same bodies against that server.
+`TEST_CLICKHOUSE=http://host:port` runs the same bodies against that server.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureErr
 from clickhouse_connect.driver.external import ExternalData
 
 embedded_only = pytest.mark.skipif(
-    bool(os.environ.get("SPENDSTREAM_TEST_CLICKHOUSE")), reason="about the embedded endpoint"
+    bool(os.environ.get("TEST_CLICKHOUSE")), reason="about the embedded endpoint"
 )
 
 

@@ -22,7 +22,7 @@ from tests.fixtures import spending
 from tests.fixtures.clickhouse import read_line, running_endpoint
 
 _READY_S = 60
-_CHROMIUM = os.environ.get("SPENDSTREAM_CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
+_CHROMIUM = os.environ.get("TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
 
 
 @contextmanager
@@ -62,13 +62,13 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def chromium() -> str:
     """The path of a Chromium; Playwright's own needs a host that not every machine may reach."""
     if _CHROMIUM is None:
-        pytest.skip("no Chromium: apt-get install chromium, or set SPENDSTREAM_CHROMIUM to its path")
+        pytest.skip("no Chromium: apt-get install chromium, or set TEST_CHROMIUM to its path")
     return _CHROMIUM
 
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where screenshots go: SPENDSTREAM_SCREENSHOTS, or a folder of the test's."""
-    folder = Path(os.environ.get("SPENDSTREAM_SCREENSHOTS") or tmp_path_factory.mktemp("pictures"))
+    """Where screenshots go: TEST_SCREENSHOTS, or a folder of the test's."""
+    folder = Path(os.environ.get("TEST_SCREENSHOTS") or tmp_path_factory.mktemp("pictures"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,6 +1,6 @@
 """Real traces, real clients and broken events through all parts at once, up to what a query shows.
 
-SPENDSTREAM_TRACES, or a folder shared/data beside the repository, holds azure-llm-2023, mooncake, bitbrains.
+PUBLIC_DATA, or a folder shared/data beside the repository, holds azure-llm-2023, mooncake, bitbrains.
 """
 
 from __future__ import annotations
@@ -8,11 +8,9 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import os
 import time
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -21,19 +19,11 @@ import pytest
 from spendstream.topics import DEAD_LETTERS, USAGE_TOKENS
 from tests.fixtures.kafka import read_topic
 from tests.fixtures.stack import BROKERS, Pipeline, kafka_of, running, send, until
+from tests.fixtures.traces import trace
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("pipeline")]
 
-BESIDE = Path(__file__).parents[3] / "shared" / "data"
-TRACES = Path(os.environ.get("SPENDSTREAM_TRACES", BESIDE))
 QUERYABLE_S = 2.0
-
-
-def trace(name: str) -> Path:
-    path = TRACES / name
-    if not path.is_file():
-        pytest.skip(f"no {path}: set SPENDSTREAM_TRACES to a folder with the public traces")
-    return path
 
 
 @pytest.fixture(scope="module", params=BROKERS)

@@ -21,9 +21,7 @@ import pytest
 from infra.local.clickhouse.columns import Cursor, parse_type
 from tests.fixtures.clickhouse import command, running_endpoint
 
-pytestmark = pytest.mark.skipif(
-    bool(os.environ.get("SPENDSTREAM_TEST_CLICKHOUSE")), reason="about the embedded endpoint"
-)
+pytestmark = pytest.mark.skipif(bool(os.environ.get("TEST_CLICKHOUSE")), reason="about the embedded endpoint")
 
 DEADLINE = 15
 

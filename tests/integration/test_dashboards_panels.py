@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import csv
 import gzip
-import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -33,10 +32,10 @@ from spendstream.pricing import simulation_book
 from spendstream.windows import DAY, HOUR, MINUTE
 from tests.fixtures import spending
 from tests.fixtures.spending import UNTIL
+from tests.fixtures.traces import trace
 
 pytestmark = pytest.mark.xdist_group("dashboards")  # one endpoint, filled once
 
-TRACES = Path(os.environ.get("SPENDSTREAM_TRACES", Path(__file__).parents[3] / "shared" / "data"))
 RULES = Path("infra/grafana/provisioning/alerting/rules.yaml").read_text(encoding="utf-8")
 PANELS = [(board, panel) for board in DASHBOARDS for panel in board.panels if panel.sql]
 CHOSEN = {"team": ["it's", "search"], "environment": ["production"], "model": ["gpt-4"], "cluster": ["east"]}
@@ -323,9 +322,7 @@ async def test_a_value_that_was_made_to_break_out_stays_a_value(client: AsyncCli
 
 
 async def test_a_replayed_trace_shows_what_its_rows_say(client: AsyncClient, filled: Secret) -> None:
-    path = TRACES / "azure-llm-2023" / "AzureLLMInferenceTrace_conv.csv.gz"
-    if not path.is_file():
-        pytest.skip(f"no {path}: set SPENDSTREAM_TRACES to a folder with the public traces")
+    path = trace("azure-llm-2023/AzureLLMInferenceTrace_conv.csv.gz")
     events = list(formats.open_events(path, None, {"team": "azure"}, simulation_book).events)  # type: ignore[arg-type]
     await spending.land(filled, events, partition=5)
     with gzip.open(path, "rt") as file:

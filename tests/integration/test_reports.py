@@ -7,7 +7,6 @@ import csv
 import gzip
 import io
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -37,6 +36,7 @@ from tests.fixtures import in_process
 from tests.fixtures.accounting import measured
 from tests.fixtures.focus_validator import failures
 from tests.fixtures.stack import Pipeline, running
+from tests.fixtures.traces import trace
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("reports")]
 
@@ -46,8 +46,6 @@ DAY = 24 * HOUR
 START = 1_704_067_200 * SECOND  # 2024-01-01
 MONTH = Span(start=START, end=START + 31 * DAY)
 ODD = Span(start=START + 7 * HOUR + 13 * MINUTE, end=START + 5 * DAY + 2 * HOUR + 1 * MINUTE)
-BESIDE = Path(__file__).parents[3] / "shared" / "data"
-TRACES = Path(os.environ.get("SPENDSTREAM_TRACES", BESIDE))
 IN_JANUARY = ("--since", "2024-01-01", "--until", "2024-02-01")
 MODELS = {"openai": ["gpt-4", "gpt-3.5-turbo"], "anthropic": ["claude-haiku"]}
 KNOWN_CONTRADICTION = ["InvoiceId-C-005-C"]  # must be null without an invoice, says C-004, and must not, this
@@ -572,9 +570,7 @@ def test_a_wrong_invoice_is_one_line(tmp_path: Path, line: str, options: Sequenc
 
 
 def test_a_real_trace_is_reported_to_the_picodollar(pipeline: Pipeline) -> None:
-    path = TRACES / "azure-llm-2023/AzureLLMInferenceTrace_code.csv.gz"
-    if not path.is_file():
-        pytest.skip(f"no {path}: set SPENDSTREAM_TRACES to a folder with the public traces")
+    path = trace("azure-llm-2023/AzureLLMInferenceTrace_code.csv.gz")
     pipeline.replay(path, "--team", "traced", "--provider", "openai", "--model", "gpt-4")
     with gzip.open(path, "rt") as file:
         rows = list(csv.DictReader(file))

@@ -145,5 +145,5 @@ def test_trees_say_what_the_model_said_that_they_were_taken_from():
 
 
 def test_a_benchmark_without_its_data_says_what_is_missing(tmp_path):
-    with pytest.raises(BenchmarkError, match="SPENDSTREAM_DATA"):
+    with pytest.raises(BenchmarkError, match="PUBLIC_DATA"):
         questions(Path(tmp_path), lambda *_: None)

@@ -1,6 +1,6 @@
 """The real traces add up to what ten independent lines say; skipped where the files are not there.
 
-SPENDSTREAM_TRACES, or a folder shared/data beside the repository, holds azure-llm-2023, mooncake, bitbrains.
+PUBLIC_DATA, or a folder shared/data beside the repository, holds azure-llm-2023, mooncake, bitbrains.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import os
 from collections import defaultdict
 from decimal import Decimal
 from pathlib import Path
@@ -18,16 +17,7 @@ import pytest
 from producers import formats
 from spendstream.events import PodUsage, TokenUsage
 from spendstream.pricing import simulation_book
-
-BESIDE = Path(__file__).parents[3] / "shared" / "data"
-FOLDER = Path(os.environ.get("SPENDSTREAM_TRACES", BESIDE))
-
-
-def real(name: str) -> Path:
-    path = FOLDER / name
-    if not path.is_file():
-        pytest.skip(f"no {path}: set SPENDSTREAM_TRACES to a folder with the public traces")
-    return path
+from tests.fixtures.traces import trace
 
 
 def imported(path: Path) -> list[TokenUsage | PodUsage]:
@@ -39,7 +29,7 @@ def imported(path: Path) -> list[TokenUsage | PodUsage]:
     [("AzureLLMInferenceTrace_conv.csv.gz", 19_366), ("AzureLLMInferenceTrace_code.csv.gz", 8_819)],
 )
 def test_azure_adds_up(name: str, count: int) -> None:
-    path = real(f"azure-llm-2023/{name}")
+    path = trace(f"azure-llm-2023/{name}")
     with gzip.open(path, "rt") as file:
         rows = list(csv.DictReader(file))
     events = imported(path)
@@ -56,7 +46,7 @@ def test_azure_adds_up(name: str, count: int) -> None:
 
 
 def test_mooncake_adds_up() -> None:
-    path = real("mooncake/conversation_trace.jsonl.gz")
+    path = trace("mooncake/conversation_trace.jsonl.gz")
     with gzip.open(path, "rt") as file:
         rows = [json.loads(line) for line in file]
     known: set[int] = set()
@@ -76,7 +66,7 @@ def test_mooncake_adds_up() -> None:
 
 @pytest.mark.slow
 def test_bitbrains_adds_up() -> None:
-    path = real("bitbrains/rnd-2013-08-sample.csv.gz")
+    path = trace("bitbrains/rnd-2013-08-sample.csv.gz")
     samples = defaultdict(list)
     with gzip.open(path, "rt") as file:
         for row in csv.DictReader(file):
