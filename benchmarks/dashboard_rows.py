@@ -1,6 +1,7 @@
 """Thirty days of spend, made by ClickHouse itself: calls, windows as a worker counts them, nodes.
 
-Twelve teams of two projects make calls of two models each; two clusters have twenty nodes of ten containers.
+Twelve teams of two projects make calls of two models each, by 420 users with a key for every 84; two clusters
+have twenty nodes of ten containers.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ INSERT INTO token_usage_raw (
 WITH
     cityHash64(number) AS chance,
     chance % 12 AS team_number,
+    intDiv(chance, 13) % 420 AS user_number,
     ['gpt-4', 'gpt-3.5-turbo', 'claude-haiku', 'gpt-4o-mini'] AS names,
     names[1 + (team_number + intDiv(chance, 12) % 2) % 4] AS name,
     intDiv(chance, 100) % 4000 AS size,
@@ -41,7 +43,8 @@ SELECT
     generateUUIDv4(number), 'benchmark', 'acme', concat('team-', toString(team_number)),
     concat('project-', toString(team_number), '-', toString(intDiv(chance, 7) % 2)),
     if(intDiv(chance, 11) % 8 = 0, 'staging', 'production'), '',
-    concat('user-', toString(intDiv(chance, 13) % 5000)), concat('key-', toString(intDiv(chance, 17) % 60)),
+    concat('user-', toString(team_number), '-', toString(user_number)),
+    concat('key-', toString(team_number), '-', toString(user_number % 5)),
     if(name = 'claude-haiku', 'anthropic', 'openai'), name, name, 'chat',
     size, intDiv(size, 4), intDiv(size, 3), 0, intDiv(size, 20),
     if(hit, nothing, price), price, if(hit, price, nothing), nothing, nothing,
